@@ -1,0 +1,90 @@
+#include "index/multivector.h"
+
+#include "bindings/arrays.h"
+
+namespace tercet {
+namespace {
+
+TokenRows token_rows(const py::array& values, const py::array_t<int64_t>& offsets, uint32_t dim, const char* name) {
+  const RowsView rows = float_rows(values, dim, name);
+  return {reinterpret_cast<const float*>(rows.data), rows.stride / sizeof(float),
+          offsets_of(offsets, rows.rows, name)};
+}
+
+py::object add(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
+               const py::object& ids, size_t threads) {
+  const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
+  const bool given = !ids.is_none();
+  const Ids wanted = given ? ids_of(ids) : Ids();
+  Ids used;
+  {
+    py::gil_scoped_release release;
+    used = index.add(tokens, given ? &wanted : nullptr, threads);
+  }
+  return ids_to_python(used);
+}
+
+py::tuple search(const MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
+                 size_t k, const py::list& filters, size_t threads) {
+  const TokenRows queries = token_rows(values, offsets, index.dim(), "queries");
+  const Filters allowed = filters_of(filters);
+  Results results;
+  {
+    py::gil_scoped_release release;
+    results = index.search(queries, k, allowed, threads);
+  }
+  return results_to_python(std::move(results));
+}
+
+py::tuple get(const MultiVectorIndex& index, const py::object& ids) {
+  MultiVectorIndex::Tokens tokens = index.get(ids_of(ids));
+  const auto texts = static_cast<py::ssize_t>(tokens.offsets.size());
+  const auto rows = static_cast<py::ssize_t>(tokens.offsets.back());
+  return py::make_tuple(to_array(std::move(tokens.values), {rows, static_cast<py::ssize_t>(index.dim())}),
+                        to_array(std::move(tokens.offsets), {texts}));
+}
+
+py::dict state(const MultiVectorIndex& index) {
+  MultiVectorIndex::State state = index.state();
+  const auto codes = static_cast<py::ssize_t>(state.codes.size()), scales = static_cast<py::ssize_t>(state.scales.size());
+  const auto offsets = static_cast<py::ssize_t>(state.offsets.size());
+  py::dict out;
+  out["ids"] = ids_to_python(state.ids);
+  out["offsets"] = to_array(std::move(state.offsets), {offsets});
+  out["codes"] = to_array(std::move(state.codes), {codes});
+  out["scales"] = to_array(std::move(state.scales), {scales});
+  return out;
+}
+
+void restore(MultiVectorIndex& index, const py::object& ids, const py::array_t<int64_t, py::array::c_style>& offsets,
+             const py::array_t<uint8_t, py::array::c_style>& codes,
+             const py::array_t<uint16_t, py::array::c_style>& scales) {
+  index.restore({ids_of(ids), {offsets.data(), offsets.data() + offsets.size()},
+                 {codes.data(), codes.data() + codes.size()}, {scales.data(), scales.data() + scales.size()}});
+}
+
+}  // namespace
+
+void register_multivector(py::module_& m) {
+  py::class_<MultiVectorIndex>(m, "MultiVectorIndex")
+      .def(py::init<uint32_t, const std::string&>(), py::arg("dim"), py::arg("codec"))
+      .def("add", &add, py::arg("values"), py::arg("offsets"), py::arg("ids"), py::arg("threads"))
+      .def("remove", [](MultiVectorIndex& index, const py::object& ids) {
+             const Ids given = ids_of(ids);
+             py::gil_scoped_release release;
+             index.remove(given);
+           }, py::arg("ids"))
+      .def("search", &search, py::arg("values"), py::arg("offsets"), py::arg("k"), py::arg("filters"),
+           py::arg("threads"))
+      .def("get", &get, py::arg("ids"))
+      .def("contains", [](const MultiVectorIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
+           py::arg("id"))
+      .def("ids", [](const MultiVectorIndex& index) { return ids_to_python(index.ids()); })
+      .def("size", &MultiVectorIndex::size)
+      .def("num_tokens", &MultiVectorIndex::num_tokens)
+      .def("bytes", &MultiVectorIndex::bytes)
+      .def("state", &state)
+      .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"));
+}
+
+}  // namespace tercet

@@ -1,0 +1,40 @@
+// A codec turns float32 vectors into stored rows and queries into panels that score those rows.
+//
+// The contract, one file per codec:
+//   encode    float32 row -> code bytes, and a scale if the format has one; never fails on a row whose
+//             magnitudes are at most max_magnitude()
+//   decode    the float32 row that the code stands for: what scores are computed from, up to rounding
+//   bind      float32 queries -> packed panels in the codec's arithmetic
+// One virtual call per row or batch; scoring itself goes through the kernel table.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "codec/packed_queries.h"
+#include "core/types.h"
+
+namespace tercet {
+
+class Codec {
+ public:
+  virtual ~Codec() = default;
+  virtual const char* name() const = 0;
+  virtual Format format() const = 0;
+  virtual bool has_scales() const { return false; }
+  virtual float max_magnitude() const = 0;
+
+  virtual void encode(const float* row, uint32_t dim, uint8_t* code, uint16_t* scale) const = 0;
+  virtual void decode(const uint8_t* code, uint16_t scale, uint32_t dim, float* row) const = 0;
+  virtual PackedQueries bind(const float* queries, size_t count, uint32_t dim) const = 0;
+
+  size_t row_bytes(uint32_t dim) const { return dim * element_bytes(format()); }
+};
+
+// "float32", "bfloat16" or "int8"; throws Error for any other name.
+std::unique_ptr<Codec> make_codec(const std::string& name);
+
+std::unique_ptr<Codec> make_float32_codec();
+std::unique_ptr<Codec> make_bfloat16_codec();
+std::unique_ptr<Codec> make_int8_codec();
+
+}  // namespace tercet

@@ -1,0 +1,31 @@
+// Query rows packed into panels of the selected kernels.
+#pragma once
+#include "core/aligned.h"
+#include "core/types.h"
+#include "kernels/kernels.h"
+
+namespace tercet {
+
+class PackedQueries {
+ public:
+  // Packs rows as stored in `rows` (int8: signed values). `scales`, if not null, multiplies the scores of each
+  // row. rows.data need not outlive the call.
+  explicit PackedQueries(const RowsView& rows, const float* scales = nullptr);
+
+  size_t rows() const { return rows_; }
+  size_t num_panels() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
+  uint32_t dim() const { return dim_; }
+  Format format() const { return format_; }
+  Panel panel(size_t i) const;
+
+ private:
+  size_t rows_;
+  uint32_t dim_;
+  Format format_;
+  size_t panel_bytes_;
+  AlignedVector<uint8_t> values_;
+  AlignedVector<int32_t> start_;
+  AlignedVector<float> scales_;
+};
+
+}  // namespace tercet

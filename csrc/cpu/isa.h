@@ -1,0 +1,15 @@
+// The levels of instructions that kernels are written for. Alone in its file, because kernel files include it
+// and must not see inline code (see kernels/panel-inl.h).
+#pragma once
+
+namespace tercet {
+
+// In ascending order; the kernels of a level may use everything its line says.
+enum class Isa {
+  scalar,       // portable C++, baseline flags
+  avx2,         // AVX2 and FMA
+  avx512,       // AVX-512 F BW DQ VL and VNNI
+  avx512_bf16,  // and AVX512_BF16
+};
+
+}  // namespace tercet

@@ -1,0 +1,233 @@
+#include "index/multivector.h"
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/parallel.h"
+
+namespace tercet {
+
+MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec) : store_(make_codec(codec), dim) {}
+
+Ids MultiVectorIndex::add(const TokenRows& tokens, const Ids* given, size_t threads) {
+  const size_t count = tokens.count(), total = tokens.offsets.back();
+  check_values(tokens.values, tokens.stride, total, dim(), store_.codec().max_magnitude(), "vectors", threads);
+  std::unique_lock lock(mutex_);
+  const Ids ids = given ? *given : ids_.next_ids(count);
+  require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
+  const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
+  const size_t before = ids_.size(), first_row = store_.rows();
+  store_.resize(first_row + total);
+  if (before + count > spans_.capacity()) spans_.reserve(std::max(before + count, 2 * spans_.capacity()));
+  try {
+    ids_.add(ids, slots);
+  } catch (...) {
+    store_.resize(first_row);
+    throw;
+  }
+  // Nothing below can fail.
+  for (size_t i = 0; i < count; ++i) {
+    const TokenSpan span{first_row + tokens.offsets[i], tokens.offsets[i + 1] - tokens.offsets[i]};
+    if (slots[i] < before) {
+      living_rows_ -= spans_[slots[i]].count;
+      spans_[slots[i]] = span;
+    } else {
+      spans_.push_back(span);
+    }
+    living_rows_ += span.count;
+  }
+  constexpr size_t kRows = 256;
+  parallel_for((total + kRows - 1) / kRows, threads, [&](size_t task, size_t) {
+    for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
+      store_.encode(first_row + row, tokens.values + row * tokens.stride);
+    }
+  });
+  compact_if_worth_it();
+  return ids;
+}
+
+void MultiVectorIndex::remove(const Ids& ids) {
+  std::unique_lock lock(mutex_);
+  std::vector<uint32_t> slots = ids_.slots_of(ids);
+  // From the back, so that the last text, which moves into the hole, is never one still to be removed.
+  std::sort(slots.begin(), slots.end(), std::greater<>());
+  for (const uint32_t slot : slots) {
+    ids_.remove(slot);
+    living_rows_ -= spans_[slot].count;
+    spans_[slot] = spans_.back();
+    spans_.pop_back();
+  }
+  compact_if_worth_it();
+}
+
+void MultiVectorIndex::compact_if_worth_it() {
+  if (store_.rows() - living_rows_ <= living_rows_) return;
+  std::vector<uint32_t> order(spans_.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return spans_[a].begin < spans_[b].begin; });
+  size_t row = 0;
+  for (const uint32_t slot : order) {
+    store_.move(spans_[slot].begin, row, spans_[slot].count);
+    spans_[slot].begin = row;
+    row += spans_[slot].count;
+  }
+  store_.resize(row);
+}
+
+Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filters& filters, size_t threads) const {
+  const uint32_t d = dim();
+  const size_t total = queries.offsets.back();
+  check_values(queries.values, queries.stride, total, d, store_.codec().max_magnitude(), "queries", threads);
+  check_filters(filters, queries.count());
+
+  std::shared_lock lock(mutex_);
+  const BetterThan better{&ids_};
+  std::vector<std::vector<Candidate>> hits;
+  // Queries [first, first + n) against the texts in `slots` (null: all).
+  const auto scan = [&](size_t first, size_t n, const std::vector<uint32_t>* slots) {
+    std::vector<TokenSpan> listed;
+    if (slots) {
+      for (const uint32_t slot : *slots) listed.push_back(spans_[slot]);
+    }
+    const std::vector<TokenSpan>& texts = slots ? listed : spans_;
+    const size_t kept = std::min(k, texts.size());
+    if (kept == 0) {
+      hits.resize(hits.size() + n);
+      return;
+    }
+    std::vector<float> rows((queries.offsets[first + n] - queries.offsets[first]) * d);
+    std::vector<size_t> offsets(n + 1, 0);
+    for (size_t q = 0; q < n; ++q) {
+      offsets[q + 1] = queries.offsets[first + q + 1] - queries.offsets[first];
+    }
+    for (size_t r = 0; r < offsets[n]; ++r) {
+      const float* row = queries.values + (queries.offsets[first] + r) * queries.stride;
+      std::copy(row, row + d, rows.data() + r * d);
+    }
+    const PackedQueries packed = store_.codec().bind(rows.data(), offsets[n], d);
+    ScanRows tokens;
+    tokens.rows = store_.view();
+    constexpr size_t kBlockTexts = 64;
+    std::vector<std::vector<TopK>> best(scan_maxsim_workers(texts.size(), threads));
+    scan_maxsim({packed, offsets}, tokens, texts.data(), texts.size(), threads,
+                [&](size_t worker, size_t first_text, size_t count, const float* scores) {
+                  if (best[worker].empty()) best[worker].assign(n, TopK(kept, kBlockTexts));
+                  for (size_t q = 0; q < n; ++q) {
+                    TopK& own = best[worker][q];
+                    for (size_t i = 0; i < count; ++i) {
+                      const float score = scores[q * count + i];
+                      if (!(score >= own.threshold())) continue;
+                      const size_t text = first_text + i;
+                      own.push({score, slots ? (*slots)[text] : static_cast<uint32_t>(text)});
+                    }
+                    own.make_room(better);
+                  }
+                });
+    for (size_t q = 0; q < n; ++q) {
+      std::vector<TopK*> parts;
+      for (auto& own : best) {
+        if (!own.empty()) parts.push_back(&own[q]);
+      }
+      hits.push_back(merge_topk(parts, kept, better));
+    }
+  };
+
+  // Groups of queries bound the scratch of the scan.
+  constexpr size_t kGroupRows = 2048;
+  if (filters.size() <= 1) {
+    std::vector<uint32_t> allowed;
+    const bool all = filters.empty() || std::holds_alternative<std::monostate>(filters[0]);
+    if (!all) allowed = allowed_slots(filters[0], ids_);
+    for (size_t first = 0; first < queries.count();) {
+      size_t n = 1;
+      while (first + n < queries.count() && queries.offsets[first + n + 1] - queries.offsets[first] <= kGroupRows) ++n;
+      scan(first, n, all ? nullptr : &allowed);
+      first += n;
+    }
+  } else {
+    for (size_t q = 0; q < queries.count(); ++q) {
+      const bool all = std::holds_alternative<std::monostate>(filters[q]);
+      const std::vector<uint32_t> allowed = all ? std::vector<uint32_t>() : allowed_slots(filters[q], ids_);
+      scan(q, 1, all ? nullptr : &allowed);
+    }
+  }
+  return make_results(hits, k, ids_);
+}
+
+MultiVectorIndex::Tokens MultiVectorIndex::get(const Ids& ids) const {
+  std::shared_lock lock(mutex_);
+  Tokens tokens;
+  tokens.offsets.push_back(0);
+  for (const uint32_t slot : ids_.slots_of(ids)) {
+    const TokenSpan span = spans_[slot];
+    const size_t row = static_cast<size_t>(tokens.offsets.back());
+    tokens.values.resize((row + span.count) * dim());
+    for (size_t t = 0; t < span.count; ++t) store_.decode(span.begin + t, tokens.values.data() + (row + t) * dim());
+    tokens.offsets.push_back(static_cast<int64_t>(row + span.count));
+  }
+  return tokens;
+}
+
+bool MultiVectorIndex::contains(const Ids& one) const {
+  std::shared_lock lock(mutex_);
+  return ids_.contains(one);
+}
+
+Ids MultiVectorIndex::ids() const {
+  std::shared_lock lock(mutex_);
+  return ids_.ids();
+}
+
+size_t MultiVectorIndex::size() const {
+  std::shared_lock lock(mutex_);
+  return ids_.size();
+}
+
+size_t MultiVectorIndex::num_tokens() const {
+  std::shared_lock lock(mutex_);
+  return living_rows_;
+}
+
+size_t MultiVectorIndex::bytes() const {
+  std::shared_lock lock(mutex_);
+  return store_.bytes() + spans_.size() * sizeof(TokenSpan);
+}
+
+MultiVectorIndex::State MultiVectorIndex::state() const {
+  std::shared_lock lock(mutex_);
+  State state;
+  state.ids = ids_.ids();
+  state.offsets.push_back(0);
+  const size_t stride = store_.codec().row_bytes(dim());
+  for (const TokenSpan span : spans_) {
+    const auto codes = store_.codes().begin() + static_cast<long>(span.begin * stride);
+    state.codes.insert(state.codes.end(), codes, codes + static_cast<long>(span.count * stride));
+    if (store_.codec().has_scales()) {
+      const auto scales = store_.scales().begin() + static_cast<long>(span.begin);
+      state.scales.insert(state.scales.end(), scales, scales + static_cast<long>(span.count));
+    }
+    state.offsets.push_back(state.offsets.back() + static_cast<int64_t>(span.count));
+  }
+  return state;
+}
+
+void MultiVectorIndex::restore(const State& state) {
+  std::unique_lock lock(mutex_);
+  const size_t count = count_of(state.ids);
+  const auto& offsets = state.offsets;
+  require(offsets.size() == count + 1 && offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()),
+          "offsets: expected ", count + 1, " rising from 0");
+  const size_t rows = static_cast<size_t>(offsets.back());
+  const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
+  store_.restore(state.codes.data(), state.codes.size(), state.scales.data(), state.scales.size(), rows);
+  spans_.clear();
+  for (size_t i = 0; i < count; ++i) {
+    spans_.push_back({static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
+  }
+  living_rows_ = rows;
+  ids_.add(state.ids, slots);
+}
+
+}  // namespace tercet

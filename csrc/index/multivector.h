@@ -1,0 +1,63 @@
+// MultiVectorIndex: late interaction over token vectors, scored by exact MaxSim over what is stored.
+#pragma once
+#include <shared_mutex>
+#include <string>
+
+#include "index/code_store.h"
+#include "index/scan.h"
+#include "index/search.h"
+
+namespace tercet {
+
+// Token vectors of several texts: text i owns rows [offsets[i], offsets[i + 1]).
+struct TokenRows {
+  const float* values;
+  size_t stride;
+  std::vector<size_t> offsets;
+  size_t count() const { return offsets.size() - 1; }
+};
+
+// Thread-safe as FlatIndex is.
+class MultiVectorIndex {
+ public:
+  MultiVectorIndex(uint32_t dim, const std::string& codec);
+
+  Ids add(const TokenRows& tokens, const Ids* ids, size_t threads);
+  void remove(const Ids& ids);
+  Results search(const TokenRows& queries, size_t k, const Filters& filters, size_t threads) const;
+
+  struct Tokens {
+    std::vector<float> values;  // [total, dim]
+    std::vector<int64_t> offsets;
+  };
+  Tokens get(const Ids& ids) const;
+
+  bool contains(const Ids& one) const;
+  Ids ids() const;
+  size_t size() const;
+  size_t num_tokens() const;  // of the texts that are there
+  size_t bytes() const;
+  uint32_t dim() const { return store_.dim(); }
+  const char* codec() const { return store_.codec().name(); }
+
+  struct State {
+    Ids ids;
+    std::vector<int64_t> offsets;
+    std::vector<uint8_t> codes;
+    std::vector<uint16_t> scales;
+  };
+  State state() const;
+  void restore(const State& state);
+
+ private:
+  // Rows of removed texts stay where they are until they outweigh the living, then all move up.
+  void compact_if_worth_it();
+
+  CodeStore store_;
+  std::vector<TokenSpan> spans_;  // by slot
+  size_t living_rows_ = 0;
+  IdTable ids_;
+  mutable std::shared_mutex mutex_;
+};
+
+}  // namespace tercet

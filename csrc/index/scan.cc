@@ -1,0 +1,286 @@
+#include "index/scan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "core/parallel.h"
+
+namespace tercet {
+namespace {
+
+// A block of rows is read from memory once and then stays in L2 while all panels pass over it.
+constexpr size_t kBlockBytes = 256 * 1024;
+constexpr size_t kMaxBlockRows = 256;
+// Rows a worker claims at a time.
+constexpr size_t kChunkRows = 4096;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+size_t block_rows(size_t stride) {
+  return std::clamp<size_t>(kBlockBytes / std::max<size_t>(stride, 1), 16, kMaxBlockRows);
+}
+
+[[noreturn]] void fail_not_finite(const ScanRows& rows, size_t row) {
+  fail(ErrorKind::value, rows.what, ": row ", row, " has a value that is not finite");
+}
+
+// Finds which of rows [first, first + count) made all_finite false.
+void check_finite(const ScanRows& rows, size_t first, size_t count) {
+  const RowsView& view = rows.rows;
+  const bool dense = view.stride == view.dim * element_bytes(view.format);
+  if (dense && kernels().all_finite(view.format, view.row(first), count * view.dim)) return;
+  for (size_t i = first; i < first + count; ++i) {
+    if (!kernels().all_finite(view.format, view.row(i), view.dim)) fail_not_finite(rows, i);
+  }
+}
+
+// One worker's view of a block: the rows themselves, or a copy where they are scattered or signed.
+class BlockReader {
+ public:
+  explicit BlockReader(const ScanRows& source) : source_(source) {}
+
+  // Positions [begin, end) of the scan. `first` is the row of the returned view to start at.
+  RowsView read(size_t begin, size_t end, size_t* first) {
+    const size_t count = end - begin;
+    const bool listed = source_.list && source_.list[end - 1] - source_.list[begin] + 1 != count;
+    const size_t start = source_.list ? source_.list[begin] : begin;
+    if (source_.borrowed && !listed) check_finite(source_, start, count);
+    const bool flip = source_.borrowed && source_.rows.format == Format::int8;
+    if (!listed && !flip) {
+      *first = start;
+      return source_.rows;
+    }
+    *first = 0;
+    return copy(begin, count, flip);
+  }
+
+  // The row of the source that a row of the last view stands for.
+  uint32_t source_row(size_t begin, size_t first, uint32_t row) const {
+    const size_t position = begin + (row - first);
+    return source_.list ? source_.list[position] : static_cast<uint32_t>(position);
+  }
+
+ private:
+  RowsView copy(size_t begin, size_t count, bool flip) {
+    const RowsView& from = source_.rows;
+    const size_t bytes = from.dim * element_bytes(from.format);
+    codes_.resize(count * bytes);
+    scales_.resize(count);
+    bias_.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+      const size_t row = source_.list ? source_.list[begin + i] : begin + i;
+      std::memcpy(codes_.data() + i * bytes, from.row(row), bytes);
+      if (from.scales) scales_[i] = from.scales[row];
+      if (from.bias) bias_[i] = from.bias[row];
+    }
+    if (flip) {
+      for (uint8_t& byte : codes_) byte ^= 0x80;  // signed to excess-128
+    }
+    RowsView view = from;
+    view.data = codes_.data();
+    view.rows = count;
+    view.stride = bytes;
+    view.scales = from.scales ? scales_.data() : nullptr;
+    view.bias = from.bias ? bias_.data() : nullptr;
+    return view;
+  }
+
+  const ScanRows& source_;
+  AlignedVector<uint8_t> codes_;
+  std::vector<uint16_t> scales_;
+  std::vector<float> bias_;
+};
+
+// Four partial sums by row number within the query: short chains, and an order that does not depend on where
+// in a panel the query begins.
+float sum_rows(const float* best, size_t rows) {
+  float sums[4] = {};
+  for (size_t r = 0; r < rows; ++r) sums[r % 4] += best[r];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// Candidates of one worker for the queries of one group.
+void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_panel, const RowsView& view,
+                  size_t first, size_t count, std::vector<TopK>& best, const BetterThan& better,
+                  const std::function<uint32_t(uint32_t)>* renumber) {
+  const PanelKernels& kernel = kernels().panel(queries.format());
+  CandidateSink sink;
+  uint32_t before[kPanelRows];
+  for (size_t p = first_panel; p < end_panel; ++p) {
+    const Panel panel = queries.panel(p);
+    TopK* const own = best.data() + (p - first_panel) * kPanelRows;
+    for (int r = 0; r < kPanelRows; ++r) {
+      const bool used = r < panel.rows;
+      sink.thresholds[r] = used ? own[r].threshold() : kInfinity;
+      sink.candidates[r] = used ? own[r].data() : nullptr;
+      sink.counts[r] = before[r] = used ? own[r].size() : 0;
+    }
+    kernel.filter(panel, view, first, count, sink);
+    for (int r = 0; r < panel.rows; ++r) {
+      if (sink.counts[r] == before[r]) continue;
+      own[r].size() = sink.counts[r];
+      if (renumber) {
+        for (uint32_t i = before[r]; i < sink.counts[r]; ++i) {
+          Candidate& c = own[r].data()[i];
+          c.row = (*renumber)(c.row);
+        }
+      }
+      own[r].make_room(better);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
+                                              const TieBreak& ties, size_t threads) {
+  constexpr size_t kGroupPanels = 32;  // bounds the candidate buffers of a worker
+  const size_t count = rows.count(), block = block_rows(rows.rows.stride);
+  const size_t kept = std::min(k, count);
+  const size_t chunks = (count + kChunkRows - 1) / kChunkRows;
+  const size_t workers = worker_count(chunks, threads);
+  const BetterThan better{&ties};
+  std::vector<std::vector<Candidate>> results(queries.rows());
+  if (kept == 0) return results;
+
+  for (size_t panel0 = 0; panel0 < queries.num_panels(); panel0 += kGroupPanels) {
+    const size_t panel1 = std::min(panel0 + kGroupPanels, queries.num_panels());
+    const size_t query0 = panel0 * kPanelRows, query1 = std::min(panel1 * kPanelRows, queries.rows());
+    std::vector<std::vector<TopK>> best(workers);
+    std::vector<BlockReader> readers(workers, BlockReader(rows));
+    parallel_for(chunks, threads, [&](size_t chunk, size_t worker) {
+      if (best[worker].empty()) best[worker].assign(query1 - query0, TopK(kept, block));
+      const size_t end = std::min((chunk + 1) * kChunkRows, count);
+      for (size_t begin = chunk * kChunkRows; begin < end; begin += block) {
+        const size_t stop = std::min(begin + block, end);
+        size_t first;
+        const RowsView view = readers[worker].read(begin, stop, &first);
+        const std::function<uint32_t(uint32_t)> renumber = [&](uint32_t row) {
+          return readers[worker].source_row(begin, first, row);
+        };
+        filter_block(queries, panel0, panel1, view, first, stop - begin, best[worker], better,
+                     view.data == rows.rows.data ? nullptr : &renumber);
+      }
+    });
+    for (size_t q = query0; q < query1; ++q) {
+      std::vector<TopK*> parts;
+      for (auto& own : best) {
+        if (!own.empty()) parts.push_back(&own[q - query0]);
+      }
+      results[q] = merge_topk(parts, kept, better);
+    }
+  }
+  return results;
+}
+
+void scan_dot(const PackedQueries& queries, const ScanRows& rows, float* scores, size_t threads) {
+  const size_t count = rows.count(), block = block_rows(rows.rows.stride);
+  const size_t tasks = (count + block - 1) / block, workers = worker_count(tasks, threads);
+  const PanelKernels& kernel = kernels().panel(queries.format());
+  std::vector<BlockReader> readers(workers, BlockReader(rows));
+  std::vector<AlignedVector<float>> tiles(workers);
+  parallel_for(tasks, threads, [&](size_t task, size_t worker) {
+    const size_t begin = task * block, n = std::min(block, count - begin);
+    tiles[worker].resize(block * kPanelRows);
+    float* const tile = tiles[worker].data();
+    size_t first;
+    const RowsView view = readers[worker].read(begin, begin + n, &first);
+    for (size_t p = 0; p < queries.num_panels(); ++p) {
+      const Panel panel = queries.panel(p);
+      kernel.dot(panel, view, first, n, tile);
+      for (int r = 0; r < panel.rows; ++r) {
+        float* const out = scores + (p * kPanelRows + r) * count + begin;
+        for (size_t i = 0; i < n; ++i) out[i] = tile[i * kPanelRows + r];
+      }
+    }
+  });
+}
+
+namespace {
+constexpr size_t kMaxBlockTexts = 64;
+}
+
+size_t scan_maxsim_workers(size_t num_texts, size_t threads) {
+  return worker_count((num_texts + kMaxBlockTexts - 1) / kMaxBlockTexts, threads);
+}
+
+void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const TokenSpan* texts, size_t num_texts,
+                 size_t threads,
+                 const std::function<void(size_t, size_t, size_t, const float*)>& block) {
+  const PackedQueries& packed = queries.packed;
+  const PanelKernels& kernel = kernels().panel(packed.format());
+  const size_t padded = packed.num_panels() * kPanelRows;
+  const size_t workers = scan_maxsim_workers(num_texts, threads);
+  struct Scratch {
+    AlignedVector<float> best, scores;
+    AlignedVector<uint8_t> flipped;
+  };
+  std::vector<Scratch> scratch(workers);
+
+  parallel_for((num_texts + kMaxBlockTexts - 1) / kMaxBlockTexts, threads, [&](size_t task, size_t worker) {
+    Scratch& own = scratch[worker];
+    own.best.resize(kMaxBlockTexts * padded);
+    own.scores.resize(kMaxBlockTexts * queries.count());
+    const size_t task_end = std::min((task + 1) * kMaxBlockTexts, num_texts);
+    for (size_t begin = task * kMaxBlockTexts; begin < task_end;) {
+      size_t end = begin, bytes = 0;
+      while (end < task_end && (end == begin || bytes < kBlockBytes)) {
+        bytes += texts[end++].count * tokens.rows.stride;
+      }
+      const size_t n = end - begin;
+      RowsView view = tokens.rows;
+      TokenSpan shifted[kMaxBlockTexts];
+      const TokenSpan* spans = texts + begin;
+      if (tokens.borrowed) {
+        for (size_t i = begin; i < end; ++i) check_finite(tokens, texts[i].begin, texts[i].count);
+        if (view.format == Format::int8) {  // signed to excess-128, in a copy
+          own.flipped.clear();
+          for (size_t i = 0; i < n; ++i) {
+            shifted[i] = {own.flipped.size() / std::max<size_t>(view.dim, 1), spans[i].count};
+            for (size_t t = spans[i].begin; t < spans[i].begin + spans[i].count; ++t) {
+              own.flipped.insert(own.flipped.end(), tokens.rows.row(t), tokens.rows.row(t) + view.dim);
+            }
+          }
+          for (uint8_t& byte : own.flipped) byte ^= 0x80;
+          view.data = own.flipped.data();
+          view.stride = view.dim;
+          view.rows = own.flipped.size() / view.dim;
+          spans = shifted;
+        }
+      }
+      for (size_t p = 0; p < packed.num_panels(); ++p) {
+        kernel.maxsim(packed.panel(p), view, spans, n, own.best.data() + p * kPanelRows, padded);
+      }
+      for (size_t q = 0; q < queries.count(); ++q) {
+        const size_t row = queries.offsets[q], rows = queries.offsets[q + 1] - row;
+        for (size_t i = 0; i < n; ++i) {
+          own.scores[q * n + i] = spans[i].count ? sum_rows(own.best.data() + i * padded + row, rows) : -kInfinity;
+        }
+      }
+      block(worker, begin, n, own.scores.data());
+      begin = end;
+    }
+  });
+}
+
+void check_values(const float* rows, size_t stride, size_t count, uint32_t dim, float limit, const char* what,
+                  size_t threads) {
+  constexpr size_t kRows = 1024;
+  parallel_for((count + kRows - 1) / kRows, threads, [&](size_t task, size_t) {
+    for (size_t i = task * kRows; i < std::min((task + 1) * kRows, count); ++i) {
+      const float* row = rows + i * stride;
+      if (!kernels().all_finite(Format::float32, reinterpret_cast<const uint8_t*>(row), dim)) {
+        fail(ErrorKind::value, what, ": row ", i, " has a value that is not finite");
+      }
+      if (limit == std::numeric_limits<float>::max()) continue;
+      float largest = 0;
+      for (uint32_t k = 0; k < dim; ++k) largest = std::max(largest, std::abs(row[k]));
+      require(largest <= limit, what, ": row ", i, " has a magnitude of ", largest, ", more than the ", limit,
+              " that this codec can hold");
+    }
+  });
+}
+
+}  // namespace tercet

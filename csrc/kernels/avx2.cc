@@ -1,0 +1,245 @@
+// AVX2 and FMA: 8 query rows a vector, 16 registers.
+//
+// Register plan: 2 vectors of query rows x 6 document rows = 12 accumulators + 2 query + 1 broadcast (the shape
+// of GotoBLAS' 6 x 16); int8 needs more temporaries and takes 4 rows.
+#include <immintrin.h>
+
+#include "kernels/compiler.h"
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+#include "kernels/tables.h"
+
+namespace tercet {
+namespace {
+
+using Vec = __m256;
+TERCET_INLINE Vec vec_set1(float x) { return _mm256_set1_ps(x); }
+TERCET_INLINE Vec vec_load(const float* p) { return _mm256_loadu_ps(p); }
+TERCET_INLINE void vec_store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+TERCET_INLINE Vec vec_add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+TERCET_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
+}
+TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
+#include "kernels/panel-inl.h"
+
+struct Float32 {
+  using Acc = __m256;
+  using Query = __m256;
+  using Broadcast = __m256;
+  static constexpr int kLanes = 8;
+  static constexpr size_t kElementBytes = 4, kPanelGroupBytes = kPanelRows * 4;
+  static constexpr bool kWidened = false;
+  template <int RT>
+  static constexpr int kTokens = RT == 1 ? 8 : 6;
+  template <int NT>
+  struct Scales {
+    explicit Scales(const uint16_t*) {}
+  };
+  static TERCET_INLINE Acc start(const Panel&, int) { return _mm256_setzero_ps(); }
+  static TERCET_INLINE Query load_query(const uint8_t* p) {
+    return _mm256_load_ps(reinterpret_cast<const float*>(p));
+  }
+  static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
+    float x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm256_set1_ps(x);
+  }
+  static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t) { return broadcast(p); }  // never
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) { return _mm256_fmadd_ps(q, b, acc); }
+  template <class S>
+  static TERCET_INLINE Vec score(Acc acc, const S&, int) {
+    return acc;
+  }
+  static TERCET_INLINE Vec scale_rows(Vec score, const Panel&, int) { return score; }
+};
+
+struct Bfloat16 : Float32 {
+  static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
+  static constexpr bool kWidened = true;
+  static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    size_t g = 0;
+    for (; g + 8 <= groups; g += 8) {
+      const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + g * kGroupBytes));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(even + g), _mm256_slli_epi32(pairs, 16));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(odd + g), _mm256_and_si256(pairs, upper));
+    }
+    for (; g < groups + (tail ? 1 : 0); ++g) {
+      uint16_t pair[2] = {0, 0};
+      __builtin_memcpy(pair, row + g * kGroupBytes, 2);
+      if (g < groups) __builtin_memcpy(pair + 1, row + g * kGroupBytes + 2, 2);
+      const uint32_t bits[2] = {uint32_t{pair[0]} << 16, uint32_t{pair[1]} << 16};
+      __builtin_memcpy(even + g, bits, 4);
+      __builtin_memcpy(odd + g, bits + 1, 4);
+    }
+  }
+};
+
+// VPMADDUBSW multiplies unsigned by signed bytes and adds pairs with saturation at 2^15. |document| x
+// (query with the document's sign) is the same product and stays below it: 2 * 127 * 127 = 32258 (a byte of
+// -128 cannot occur: stored codes are at least -127). So the products are exact, at 4 instructions.
+struct Int8 {
+  using Acc = __m256i;
+  using Query = __m256i;
+  struct Broadcast {
+    __m256i magnitude, value;
+  };
+  static constexpr int kLanes = 8;
+  static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
+  static constexpr bool kWidened = false;
+  template <int RT>
+  static constexpr int kTokens = RT == 1 ? 6 : 4;
+
+  template <int NT>
+  struct Scales {
+    float scale[NT];
+    TERCET_INLINE explicit Scales(const uint16_t* bits) {
+      for (int j = 0; j < NT; ++j) {
+        const uint32_t wide = bits ? uint32_t{bits[j]} << 16 : 0x3f800000u;  // 1.0f
+        __builtin_memcpy(scale + j, &wide, 4);
+      }
+    }
+  };
+
+  // The products are of signed values, so excess-128 adds nothing.
+  static TERCET_INLINE Acc start(const Panel&, int) { return _mm256_setzero_si256(); }
+  static TERCET_INLINE Query load_query(const uint8_t* p) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static TERCET_INLINE Broadcast signed_bytes(int32_t word) {
+    const __m256i value = _mm256_set1_epi32(word ^ static_cast<int>(0x80808080u));
+    return {_mm256_abs_epi8(value), value};
+  }
+  static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, 4);
+    return signed_bytes(word);
+  }
+  static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t bytes) {
+    // a missing byte meets a zero of the packed query
+    return signed_bytes(p[0] | (bytes > 1 ? p[1] << 8 : 0) | (bytes > 2 ? p[2] << 16 : 0));
+  }
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
+    const __m256i pairs = _mm256_maddubs_epi16(b.magnitude, _mm256_sign_epi8(q, b.value));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  template <class S>
+  static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(s.scale[j]));
+  }
+  static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
+    return _mm256_mul_ps(score, _mm256_load_ps(panel.scales + row));
+  }
+};
+
+// ---- pairs: dimension k is summed in lane k % 32
+
+TERCET_INLINE __m256 load8(const float* p) { return _mm256_loadu_ps(p); }
+TERCET_INLINE __m256 load8(const uint16_t* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+TERCET_INLINE float load1(const float* p) { return *p; }
+TERCET_INLINE float load1(const uint16_t* p) {
+  const uint32_t bits = uint32_t{*p} << 16;
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
+template <class T>
+float pair(const T* a, const T* b, size_t dim) noexcept {
+  alignas(32) float lanes[32] = {};
+  __m256 sum[4] = {};
+  size_t k = 0;
+  for (; k + 32 <= dim; k += 32) {
+    TERCET_UNROLL for (int i = 0; i < 4; ++i) {
+      sum[i] = _mm256_fmadd_ps(load8(a + k + 8 * i), load8(b + k + 8 * i), sum[i]);
+    }
+  }
+  for (int i = 0; i < 4; ++i) _mm256_store_ps(lanes + 8 * i, sum[i]);
+  for (size_t lane = 0; k < dim; ++k, ++lane) {
+    lanes[lane] = __builtin_fmaf(load1(a + k), load1(b + k), lanes[lane]);
+  }
+  for (int half = 16; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
+  __m256i sum = _mm256_setzero_si256();
+  size_t k = 0;
+  for (; k + 16 <= dim; k += 16) {
+    const __m256i q = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(query + k)));
+    const __m256i d = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + k)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(q, d));
+  }
+  alignas(32) int32_t lanes[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sum);
+  int32_t total = 0;
+  for (int i = 0; i < 8; ++i) total += lanes[i];
+  for (; k < dim; ++k) total += query[k] * row[k];
+  return total;
+}
+
+// ---- memory
+
+// An exponent of all ones is an infinity or a NaN.
+bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
+  if (format == Format::int8) return true;
+  const bool wide = format == Format::float32;
+  const size_t bytes = count * (wide ? 4 : 2);
+  __m256i all = _mm256_setzero_si256();  // the sign is shifted out, then unsigned maxima
+  size_t i = 0;
+  for (; i + 32 <= bytes; i += 32) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
+    all = wide ? _mm256_max_epu32(all, _mm256_add_epi32(v, v)) : _mm256_max_epu16(all, _mm256_add_epi16(v, v));
+  }
+  alignas(32) uint32_t words[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words), all);
+  bool finite = true;
+  for (uint32_t word : words) {
+    finite = finite && (wide ? word < 0xff000000u : (word & 0xffff) < 0xff00u && (word >> 16) < 0xff00u);
+  }
+  for (; i < bytes; i += wide ? 4 : 2) {
+    uint32_t exponent = 0;  // the upper two bytes of either format hold it
+    __builtin_memcpy(&exponent, values + i + (wide ? 2 : 0), 2);
+    finite = finite && (exponent & 0x7f80) != 0x7f80;
+  }
+  return finite;
+}
+
+uint64_t read(const uint8_t* data, size_t bytes) noexcept {
+  __m256i sum[4] = {};
+  for (size_t i = 0; i + 128 <= bytes; i += 128) {
+    TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+      sum[j] = _mm256_xor_si256(sum[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + j * 32)));
+    }
+  }
+  alignas(32) uint64_t words[4];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words), _mm256_xor_si256(_mm256_xor_si256(sum[0], sum[1]),
+                                                                        _mm256_xor_si256(sum[2], sum[3])));
+  return words[0] ^ words[1] ^ words[2] ^ words[3];
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {
+    Isa::avx2,
+    {
+        panel_kernels<Float32>("avx2 fma", pack_float32),
+        panel_kernels<Bfloat16>("avx2 fma, widened", pack_bfloat16_widened),
+        panel_kernels<Int8>("avx2 maddubs", pack_int8),
+    },
+    pair<float>,
+    pair<uint16_t>,
+    pair_int8,
+    all_finite,
+    read,
+};
+
+}  // namespace tercet

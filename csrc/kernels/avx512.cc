@@ -1,0 +1,221 @@
+// AVX-512 with VNNI: 16 query rows a vector, 32 registers.
+//
+// Register plan: 2 vectors of query rows x 8 document rows = 16 accumulators + 2 query + 1 broadcast; gcc 12
+// spills from about 20. Per group that is 10 loads and 16 multiply-adds: with two loads and two 512-bit
+// multiply-adds a cycle (Intel) the loads hide behind the arithmetic, and 16 chains cover a latency of 4.
+#include <immintrin.h>
+
+#include "kernels/compiler.h"
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+#include "kernels/tables.h"
+
+namespace tercet {
+namespace {
+
+#include "kernels/simd_avx512-inl.h"
+
+#include "kernels/panel-inl.h"
+
+struct Float32 : Unscaled {
+  using Query = __m512;
+  using Broadcast = __m512;
+  static constexpr size_t kElementBytes = 4, kPanelGroupBytes = kPanelRows * 4;
+  static constexpr bool kWidened = false;
+  static TERCET_INLINE Query load_query(const uint8_t* p) { return _mm512_load_ps(p); }
+  static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
+    float x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm512_set1_ps(x);
+  }
+  static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t) { return broadcast(p); }  // never
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) { return _mm512_fmadd_ps(q, b, acc); }
+};
+
+struct Bfloat16 : Float32 {
+  static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
+  static constexpr bool kWidened = true;
+  static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+    size_t g = 0;
+    for (; g < groups; g += 16) {
+      const __mmask16 in = groups - g >= 16 ? 0xffff : static_cast<__mmask16>((1u << (groups - g)) - 1);
+      const __m512i pairs = _mm512_maskz_loadu_epi32(in, row + g * kGroupBytes);
+      _mm512_store_si512(even + g, _mm512_slli_epi32(pairs, 16));
+      _mm512_store_si512(odd + g, _mm512_and_si512(pairs, upper));
+    }
+    if (tail) {
+      uint16_t last;
+      __builtin_memcpy(&last, row + groups * kGroupBytes, 2);
+      const uint32_t bits = uint32_t{last} << 16;
+      __builtin_memcpy(even + groups, &bits, 4);
+      odd[groups] = 0.0f;
+    }
+  }
+};
+
+// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions) need no conversion: started from the
+// bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score, and one fused multiply-add
+// takes the offset out and scales. It rounds once, as converting and multiplying does: score * scale.
+template <bool kSmall>
+struct Int8 {
+  using Acc = __m512i;
+  using Query = __m512i;
+  using Broadcast = __m512i;
+  static constexpr int kLanes = 16;
+  static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
+  static constexpr bool kWidened = false;
+  static constexpr float kOffset = 12582912.0f;
+  static constexpr int32_t kOffsetBits = 0x4b400000;
+  template <int RT>
+  static constexpr int kTokens = 8;
+
+  template <int NT>
+  struct Scales {
+    alignas(32) float scale[8];
+    alignas(32) float offset[8];  // -kOffset * scale: exact, scale has 8 bits of precision
+    TERCET_INLINE explicit Scales(const uint16_t* bits) {
+      __m256 s = _mm256_set1_ps(1.0f);
+      if (bits) {
+        __m128i raw = _mm_setzero_si128();
+        __builtin_memcpy(&raw, bits, NT * sizeof(uint16_t));
+        s = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
+      }
+      _mm256_store_ps(scale, s);
+      if (kSmall) _mm256_store_ps(offset, _mm256_mul_ps(s, _mm256_set1_ps(-kOffset)));
+    }
+  };
+
+  static TERCET_INLINE Acc start(const Panel& panel, int row) {
+    const __m512i excess = _mm512_load_si512(panel.start + row);
+    return kSmall ? _mm512_add_epi32(excess, _mm512_set1_epi32(kOffsetBits)) : excess;
+  }
+  static TERCET_INLINE Query load_query(const uint8_t* p) { return _mm512_load_si512(p); }
+  static TERCET_INLINE Broadcast broadcast(const uint8_t* p) { return broadcast_group(p); }
+  static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t bytes) {
+    return _mm512_set1_epi32(tail_group(p, bytes));
+  }
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) { return _mm512_dpbusd_epi32(acc, b, q); }
+  template <class S>
+  static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
+    if constexpr (kSmall) {
+      return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(s.scale[j]), _mm512_set1_ps(s.offset[j]));
+    } else {
+      return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(s.scale[j]));
+    }
+  }
+  static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
+    return _mm512_mul_ps(score, _mm512_load_ps(panel.scales + row));
+  }
+};
+
+// The int8 kernels, by the number of dimensions.
+constexpr uint32_t kSmallDim = 256;
+void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts, float* best,
+                 size_t best_stride) noexcept {
+  (rows.dim <= kSmallDim ? maxsim<Int8<true>> : maxsim<Int8<false>>)(panel, rows, texts, num_texts, best,
+                                                                     best_stride);
+}
+void dot_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
+  (rows.dim <= kSmallDim ? dot<Int8<true>> : dot<Int8<false>>)(panel, rows, first, count, scores);
+}
+void filter_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                 CandidateSink& sink) noexcept {
+  (rows.dim <= kSmallDim ? filter<Int8<true>> : filter<Int8<false>>)(panel, rows, first, count, sink);
+}
+
+// ---- pairs: dimension k is summed in lane k % 32
+
+TERCET_INLINE float fold(__m512 low, __m512 high) {
+  const __m512 v16 = _mm512_add_ps(low, high);
+  const __m256 v8 = _mm256_add_ps(_mm512_castps512_ps256(v16), _mm512_extractf32x8_ps(v16, 1));
+  const __m128 v4 = _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+  const __m128 v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
+  return _mm_cvtss_f32(_mm_add_ss(v2, _mm_shuffle_ps(v2, v2, 1)));
+}
+
+TERCET_INLINE __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1); }
+
+TERCET_INLINE __m512 load_lanes(const float* p, __mmask16 in) { return _mm512_maskz_loadu_ps(in, p); }
+TERCET_INLINE __m512 load_lanes(const uint16_t* p, __mmask16 in) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(in, p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+template <class T>
+float pair(const T* a, const T* b, size_t dim) noexcept {
+  __m512 low = _mm512_setzero_ps(), high = low;
+  size_t k = 0;
+  for (; k + 32 <= dim; k += 32) {
+    low = _mm512_fmadd_ps(load_lanes(a + k, 0xffff), load_lanes(b + k, 0xffff), low);
+    high = _mm512_fmadd_ps(load_lanes(a + k + 16, 0xffff), load_lanes(b + k + 16, 0xffff), high);
+  }
+  const size_t rest = dim - k;
+  const __mmask16 in_low = first_lanes(rest), in_high = rest > 16 ? first_lanes(rest - 16) : 0;
+  if (in_low) low = _mm512_mask3_fmadd_ps(load_lanes(a + k, in_low), load_lanes(b + k, in_low), low, in_low);
+  if (in_high) {
+    high = _mm512_mask3_fmadd_ps(load_lanes(a + k + 16, in_high), load_lanes(b + k + 16, in_high), high, in_high);
+  }
+  return fold(low, high);
+}
+
+int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
+  __m512i sum = _mm512_setzero_si512();
+  size_t k = 0;
+  for (; k + 64 <= dim; k += 64) {
+    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(row + k), _mm512_loadu_si512(query + k));
+  }
+  if (const size_t rest = dim - k) {
+    const __mmask64 in = (uint64_t{1} << rest) - 1;
+    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(in, row + k), _mm512_maskz_loadu_epi8(in, query + k));
+  }
+  return _mm512_reduce_add_epi32(sum);
+}
+
+// ---- memory
+
+// An exponent of all ones is an infinity or a NaN.
+bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
+  if (format == Format::int8) return true;
+  const bool wide = format == Format::float32;
+  const size_t bytes = count * (wide ? 4 : 2);
+  __m512i all = _mm512_setzero_si512();  // the sign is shifted out, then unsigned maxima
+  const auto look = [&](__m512i v) {
+    all = wide ? _mm512_max_epu32(all, _mm512_add_epi32(v, v)) : _mm512_max_epu16(all, _mm512_add_epi16(v, v));
+  };
+  size_t i = 0;
+  for (; i + 64 <= bytes; i += 64) look(_mm512_loadu_si512(values + i));
+  if (i < bytes) look(_mm512_maskz_loadu_epi8((uint64_t{1} << (bytes - i)) - 1, values + i));
+  return wide ? _mm512_cmpge_epu32_mask(all, _mm512_set1_epi32(static_cast<int>(0xff000000u))) == 0
+              : _mm512_cmpge_epu16_mask(all, _mm512_set1_epi16(static_cast<short>(0xff00u))) == 0;
+}
+
+uint64_t read(const uint8_t* data, size_t bytes) noexcept {
+  __m512i sum[4] = {};
+  for (size_t i = 0; i + 256 <= bytes; i += 256) {
+    TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+      sum[j] = _mm512_xor_si512(sum[j], _mm512_loadu_si512(data + i + j * 64));
+    }
+  }
+  return static_cast<uint64_t>(_mm512_reduce_add_epi64(
+      _mm512_xor_si512(_mm512_xor_si512(sum[0], sum[1]), _mm512_xor_si512(sum[2], sum[3]))));
+}
+
+}  // namespace
+
+const Kernels kAvx512Kernels = {
+    Isa::avx512,
+    {
+        panel_kernels<Float32>("avx512 fma", pack_float32),
+        panel_kernels<Bfloat16>("avx512 fma, widened", pack_bfloat16_widened),
+        {"avx512 vnni", Int8<true>::kPanelGroupBytes, pack_int8, maxsim_int8, dot_int8, filter_int8,
+         peak<Int8<true>>},
+    },
+    pair<float>,
+    pair<uint16_t>,
+    pair_int8,
+    all_finite,
+    read,
+};
+
+}  // namespace tercet

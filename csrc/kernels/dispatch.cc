@@ -1,0 +1,40 @@
+// Chooses the table. Compiled with the baseline flags, as everything but the level files.
+#include <algorithm>
+
+#include "core/error.h"
+#include "cpu/features.h"
+#include "kernels/tables.h"
+
+namespace tercet {
+
+const Kernels& kernels_for(Isa isa) {
+  const auto& supported = supported_isas();
+  require(std::find(supported.begin(), supported.end(), isa) != supported.end(), "this machine has no ",
+          isa_name(isa));
+  switch (isa) {
+#if defined(TERCET_X86_KERNELS)
+    case Isa::avx2:
+      return kAvx2Kernels;
+    case Isa::avx512:
+      return kAvx512Kernels;
+    case Isa::avx512_bf16: {
+      static const Kernels table = [] {
+        Kernels t = kAvx512Kernels;
+        t.isa = Isa::avx512_bf16;
+        t.panels[static_cast<int>(Format::bfloat16)] = kAvx512Bfloat16Panels;
+        return t;
+      }();
+      return table;
+    }
+#endif
+    default:
+      return kScalarKernels;
+  }
+}
+
+const Kernels& kernels() {
+  static const Kernels& table = kernels_for(selected_isa());
+  return table;
+}
+
+}  // namespace tercet

@@ -1,0 +1,95 @@
+// The kernels: one table of function pointers per ISA level, chosen once.
+//
+// One shape serves all. Up to 32 query rows are packed into a panel and sit in SIMD lanes; four bytes of a
+// document row (1 float32, 2 bfloat16 or 4 int8 elements, a "group") are broadcast against them; every lane
+// accumulates the score of its own query row, so results are reduced vertically and never across lanes:
+//
+//   panel:  [group][32 rows][elements of the group]        packed once per query batch, stays in L1
+//   rows:   as stored, any stride, streamed once
+//   scores: accumulator (row lanes) per document row, in registers
+//
+// Each lane adds its products one after another in the order of the dimensions, whatever the vector width:
+// float32 results are therefore bit-identical on every level (all use fused multiply-add), int8 ones because
+// integers are exact. bfloat16 is exact products accumulated in float32 on every level but AVX512_BF16, whose
+// instruction rounds differently in the last place.
+//
+// Kernels take raw pointers, do not allocate, start threads or fail. Query rows past `rows` are padding.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/types.h"
+#include "cpu/isa.h"
+
+namespace tercet {
+
+constexpr int kPanelRows = 32;
+constexpr size_t kGroupBytes = 4;  // bytes of a document row that are broadcast at once
+
+struct Panel {
+  const uint8_t* values;  // packed by PanelKernels::pack, 64-byte aligned
+  const int32_t* start;   // int8: -128 * (sum of the row), what excess-128 adds to the score; [32], aligned
+  const float* scales;    // int8: what the integer score of a row is multiplied with; [32], aligned
+  int rows;               // 1..32
+};
+
+// Where fused top-k kernels put what reaches the threshold. Room for one candidate per row and call.
+struct CandidateSink {
+  Candidate* candidates[kPanelRows];
+  uint32_t counts[kPanelRows];
+  alignas(64) float thresholds[kPanelRows];  // +inf for padding rows
+};
+
+// The kernels of one format.
+struct PanelKernels {
+  const char* name;        // as cpu_info() shows it
+  size_t panel_group_bytes;  // bytes of the panel per group
+
+  // Packs `rows` query rows (int8: signed values, others as stored) into panel and start.
+  void (*pack)(const uint8_t* query_rows, size_t stride, int rows, uint32_t dim, uint8_t* panel,
+               int32_t* start) noexcept;
+
+  // best[i * best_stride + r] = max over the tokens of texts[i] of the score of query row r; -inf if none.
+  void (*maxsim)(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                 float* best, size_t best_stride) noexcept;
+
+  // scores[i * 32 + r] for rows [first, first + count).
+  void (*dot)(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept;
+
+  // Appends {score, row} for every score >= its row's threshold; rows [first, first + count).
+  void (*filter)(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                 CandidateSink& sink) noexcept;
+
+  // Runs the multiply-accumulate instruction of this format `rounds` times on independent registers and
+  // returns how many multiply-adds that were: timed, this is the instruction peak.
+  size_t (*peak)(size_t rounds) noexcept;
+};
+
+struct Kernels {
+  Isa isa;
+  PanelKernels panels[3];  // by Format
+
+  // One pair of rows, for graph search: dimensions in lanes. The sum runs over 32 partial sums (dimension k
+  // goes to k % 32), folded in halves: the same order at every level.
+  float (*pair_float32)(const float* a, const float* b, size_t dim) noexcept;
+  float (*pair_bfloat16)(const uint16_t* a, const uint16_t* b, size_t dim) noexcept;
+  // Without the -128 * (sum of the query) that excess-128 adds: the caller has it, once per query.
+  int32_t (*pair_int8)(const int8_t* query, const uint8_t* excess_row, size_t dim) noexcept;
+
+  // Whether every element is finite; int8 always is.
+  bool (*all_finite)(Format format, const uint8_t* values, size_t count) noexcept;
+
+  // Reads `bytes` of memory with the widest loads; the checksum keeps the loads alive. Timed, this is the
+  // read bandwidth.
+  uint64_t (*read)(const uint8_t* data, size_t bytes) noexcept;
+
+  const PanelKernels& panel(Format format) const { return panels[static_cast<int>(format)]; }
+};
+
+// The table of the selected level (TERCET_ISA), resolved at first use.
+const Kernels& kernels();
+
+// The table of one supported level, for tests and benchmarks.
+const Kernels& kernels_for(Isa isa);
+
+}  // namespace tercet

@@ -1,0 +1,188 @@
+// The specification in portable C++: what every other level must equal, and what runs where there is none.
+// Loops over the 32 lanes of a panel are left to the compiler's vectoriser.
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+#include "kernels/tables.h"
+
+namespace tercet {
+namespace {
+
+// a * b + c, rounded once. Without an FMA instruction libm computes this in software at tens of nanoseconds;
+// here the product of two floats is exact in double, the sum is rounded to odd there (if inexact, the last bit
+// is forced to 1, so it can never look like a tie), and one more rounding gives the float: Boldo and
+// Melquiond, "Emulation of FMA and correctly rounded sums", 2008.
+inline float fused(float a, float b, float c) {
+#if defined(FP_FAST_FMAF)
+  return std::fma(a, b, c);
+#else
+  const double product = static_cast<double>(a) * b, addend = c;
+  const double sum = product + addend;
+  const double back = sum - product;
+  const double error = (product - (sum - back)) + (addend - back);  // exact: Knuth's TwoSum
+  const uint64_t bits = std::bit_cast<uint64_t>(sum);
+  // towards the error by one unit if the last bit is even; away from zero is +1 on the bits
+  const bool adjust = error != 0 && (bits & 1) == 0 && std::abs(sum) <= std::numeric_limits<double>::max();
+  const uint64_t step = (error > 0) == (sum > 0) ? 1 : ~uint64_t{0};
+  return static_cast<float>(std::bit_cast<double>(adjust ? bits + step : bits));
+#endif
+}
+
+float element_float32(const uint8_t* row, uint32_t k) {
+  return std::bit_cast<float>(static_cast<uint32_t>(row[4 * k] | row[4 * k + 1] << 8 | row[4 * k + 2] << 16) |
+                              static_cast<uint32_t>(row[4 * k + 3]) << 24);
+}
+
+float element_bfloat16(const uint8_t* row, uint32_t k) {
+  return std::bit_cast<float>(static_cast<uint32_t>(row[2 * k] | row[2 * k + 1] << 8) << 16);
+}
+
+// Scores of one row with all 32 lanes of a panel of floats [dim][32].
+template <auto kElement>
+struct Floats {
+  static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
+    const float* values = reinterpret_cast<const float*>(panel.values);
+    const uint8_t* row = rows.data + i * rows.stride;
+    for (int r = 0; r < kPanelRows; ++r) out[r] = 0;
+    for (uint32_t k = 0; k < rows.dim; ++k) {
+      const float x = kElement(row, k);
+      for (int r = 0; r < kPanelRows; ++r) out[r] = fused(values[k * kPanelRows + r], x, out[r]);
+    }
+  }
+  static float scale(const Panel&, int) { return 1; }
+};
+
+struct Int8 {
+  static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
+    const uint8_t* row = rows.data + i * rows.stride;
+    const int8_t* values = reinterpret_cast<const int8_t*>(panel.values);
+    int32_t sums[kPanelRows] = {};
+    for (uint32_t k = 0; k < rows.dim; ++k) {
+      const int32_t x = row[k] - 128;
+      for (int r = 0; r < kPanelRows; ++r) sums[r] += values[(k / 4 * kPanelRows + r) * 4 + k % 4] * x;
+    }
+    const float scale = rows.scales ? std::bit_cast<float>(uint32_t{rows.scales[i]} << 16) : 1.0f;
+    for (int r = 0; r < kPanelRows; ++r) out[r] = static_cast<float>(sums[r]) * scale;
+  }
+  static float scale(const Panel& panel, int r) { return panel.scales[r]; }
+};
+
+template <class F>
+void maxsim(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts, float* best,
+            size_t best_stride) noexcept {
+  for (size_t i = 0; i < num_texts; ++i) {
+    float running[kPanelRows], scores[kPanelRows];
+    for (float& x : running) x = -std::numeric_limits<float>::infinity();
+    for (size_t t = texts[i].begin; t < texts[i].begin + texts[i].count; ++t) {
+      F::scores(panel, rows, t, scores);
+      for (int r = 0; r < kPanelRows; ++r) running[r] = scores[r] > running[r] ? scores[r] : running[r];
+    }
+    for (int r = 0; r < kPanelRows; ++r) best[i * best_stride + r] = running[r] * F::scale(panel, r);
+  }
+}
+
+template <class F>
+void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* out) noexcept {
+  for (size_t i = 0; i < count; ++i) {
+    float* scores = out + i * kPanelRows;
+    F::scores(panel, rows, first + i, scores);
+    for (int r = 0; r < kPanelRows; ++r) {
+      scores[r] = scores[r] * F::scale(panel, r);
+      if (rows.bias) scores[r] += rows.bias[first + i];
+    }
+  }
+}
+
+template <class F>
+void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count, CandidateSink& sink) noexcept {
+  float scores[kPanelRows];
+  for (size_t row = first; row < first + count; ++row) {
+    dot<F>(panel, rows, row, 1, scores);
+    for (int r = 0; r < panel.rows; ++r) {
+      if (scores[r] >= sink.thresholds[r]) {
+        sink.candidates[r][sink.counts[r]++] = {scores[r], static_cast<uint32_t>(row)};
+      }
+    }
+  }
+}
+
+// Multiply-adds of one row with a panel, over and over.
+template <class F>
+size_t peak(size_t rounds) noexcept {
+  constexpr uint32_t kDim = 64;
+  alignas(64) static const uint8_t zeros[kDim * kPanelRows * 4] = {};
+  static const float ones[kPanelRows] = {};
+  const Panel panel{zeros, reinterpret_cast<const int32_t*>(zeros), ones, kPanelRows};
+  const RowsView rows{zeros, 1, kDim * 4, kDim};
+  volatile float sink = 0;
+  float scores[kPanelRows];
+  for (size_t n = 0; n < rounds; ++n) {
+    F::scores(panel, rows, 0, scores);
+    sink = scores[0];
+  }
+  (void)sink;
+  return rounds * kDim * kPanelRows;
+}
+
+template <class F>
+constexpr PanelKernels panel_kernels(const char* name, size_t group_bytes, decltype(PanelKernels::pack) pack) {
+  return {name, group_bytes, pack, maxsim<F>, dot<F>, filter<F>, peak<F>};
+}
+
+float load1(const float* p) { return *p; }
+float load1(const uint16_t* p) { return std::bit_cast<float>(uint32_t{*p} << 16); }
+
+template <class T>
+float pair(const T* a, const T* b, size_t dim) noexcept {
+  float lanes[32] = {};
+  for (size_t k = 0; k < dim; ++k) lanes[k % 32] = fused(load1(a + k), load1(b + k), lanes[k % 32]);
+  for (int half = 16; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
+int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
+  int32_t sum = 0;
+  for (size_t k = 0; k < dim; ++k) sum += query[k] * row[k];
+  return sum;
+}
+
+bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
+  if (format == Format::int8) return true;
+  const size_t bytes = element_bytes(format);
+  // An exponent of all ones is an infinity or a NaN; the upper two bytes of either format hold it.
+  bool finite = true;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* upper = values + i * bytes + (bytes - 2);
+    finite = finite && ((upper[0] | upper[1] << 8) & 0x7f80) != 0x7f80;
+  }
+  return finite;
+}
+
+uint64_t read(const uint8_t* data, size_t bytes) noexcept {
+  uint64_t sum = 0;
+  for (size_t i = 0; i < bytes; ++i) sum += data[i];
+  return sum;
+}
+
+}  // namespace
+
+const Kernels kScalarKernels = {
+    Isa::scalar,
+    {
+        panel_kernels<Floats<element_float32>>("scalar", kPanelRows * 4, pack_float32),
+        panel_kernels<Floats<element_bfloat16>>("scalar", kPanelRows * 8, pack_bfloat16_widened),
+        panel_kernels<Int8>("scalar", kPanelRows * 4, pack_int8),
+    },
+    pair<float>,
+    pair<uint16_t>,
+    pair_int8,
+    all_finite,
+    read,
+};
+
+}  // namespace tercet

@@ -1,0 +1,23 @@
+"""Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking. Needs numpy alone."""
+
+from tercet._core import __version__
+from tercet.indexes import FlatIndex, MultiVectorIndex, open
+from tercet.retriever import Retriever
+from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
+from tercet.types import Hit, Hits, TokenVectors
+
+__all__ = [
+    "FlatIndex",
+    "Hit",
+    "Hits",
+    "MultiVectorIndex",
+    "Retriever",
+    "TokenVectors",
+    "__version__",
+    "cpu_info",
+    "dot",
+    "maxsim",
+    "maxsim_grid",
+    "open",
+    "topk",
+]

@@ -1,0 +1,161 @@
+"""What all indexes share: ids, filters, saving."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet import _core
+from tercet.indexes import storage
+
+__all__ = ["BaseIndex", "as_filters", "as_ids"]
+
+CODECS = ("float32", "bfloat16", "int8")
+
+
+class BaseIndex:
+    """Ids and bookkeeping over a native index. Not public: use FlatIndex or MultiVectorIndex."""
+
+    _native: _core.FlatIndex | _core.MultiVectorIndex
+    dim: int
+    codec: str
+
+    def remove(self, ids: Any) -> None:
+        """Remove ids: gone for every later search.
+
+        Raises:
+            KeyError: some are not in the index; the message names them and nothing is removed.
+        """
+        given = as_ids(ids)
+        if given is not None and len(given):
+            self._native.remove(given)
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """All ids, ``int64[n]`` or an object array of str; a filter mask follows this order.
+
+        The order changes only when ids are added or removed.
+        """
+        return _id_array(self._native.ids())
+
+    def __len__(self) -> int:
+        """Return the number of ids."""
+        return self._native.size()
+
+    def __contains__(self, id: object) -> bool:
+        """Tell whether an id is in the index."""
+        try:
+            one = as_ids([id])
+        except (TypeError, ValueError):
+            return False
+        return one is not None and self._native.contains(one)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the stored vectors take."""
+        return self._native.bytes()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to one file, atomically: at any moment ``path`` holds the old or the new index."""
+        state = self._native.state()
+        ids = state.pop("ids")
+        storage.write(path, self._header(), ids, state)
+
+    def _header(self) -> dict[str, Any]:
+        return {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
+
+
+def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
+    """Return ids as the native code takes them: int64 array, list of str, or None.
+
+    Raises:
+        TypeError: an id that is neither int nor str, or both kinds in one call.
+    """
+    if ids is None:
+        return None
+    if isinstance(ids, (str, int)):
+        ids = [ids]
+    if isinstance(ids, np.ndarray):
+        if ids.ndim != 1:
+            raise ValueError(f"ids: expected one dimension, got shape {list(ids.shape)}")
+        if np.issubdtype(ids.dtype, np.integer):
+            if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
+                raise ValueError(f"ids: expected integers below 2**63, got {ids.max()}")
+            return np.ascontiguousarray(ids, dtype=np.int64)
+        ids = ids.tolist()
+    if hasattr(ids, "tolist") and not isinstance(ids, (list, tuple)):
+        ids = ids.tolist()  # tensors and series
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"ids: expected integers or strings, got {type(ids).__name__}")
+    items = list(ids)
+    if all(isinstance(i, str) for i in items) and items:
+        return items
+    numbers = []
+    for i in items:
+        if isinstance(i, (bool, np.bool_)) or isinstance(i, str) or not hasattr(i, "__index__"):
+            raise TypeError(f"ids: expected all integers or all strings, got {i!r} ({type(i).__name__})")
+        numbers.append(operator.index(i))
+    try:
+        return np.array(numbers, dtype=np.int64)
+    except OverflowError:
+        raise ValueError("ids: expected integers below 2**63") from None
+
+
+def as_filters(filter: Any, num_queries: int) -> list[Any]:
+    """Return a list of filters for the native code: none, one for all queries, or one for each.
+
+    A filter is ids, a bool mask over ``index.ids``, or None for no restriction; a list or tuple whose items
+    are themselves filters (not scalars), or a mask ``[nq, n]``, gives one to each query.
+    """
+    if filter is None:
+        return []
+    if isinstance(filter, np.ndarray) and filter.ndim == 2 and filter.dtype == bool:
+        filter = list(filter)
+    if isinstance(filter, (list, tuple)) and any(_is_filter(f) for f in filter):
+        if len(filter) != num_queries:
+            raise ValueError(f"filter: expected one for each of {num_queries} queries, got {len(filter)}")
+        return [_one_filter(f) for f in filter]
+    return [_one_filter(filter)]
+
+
+def _is_filter(x: Any) -> bool:
+    """Tell a filter (or None) from a single id or mask value."""
+    return x is None or not (isinstance(x, str) or np.isscalar(x) or getattr(x, "ndim", 1) == 0)
+
+
+def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | list[str] | None:
+    if filter is None:
+        return None
+    if isinstance(filter, (list, tuple)) and filter and all(isinstance(x, (bool, np.bool_)) for x in filter):
+        filter = np.asarray(filter)
+    array = filter if isinstance(filter, np.ndarray) else None
+    if array is None and hasattr(filter, "numpy"):
+        array = np.asarray(filter.numpy())
+    if array is not None and array.dtype == bool:
+        if array.ndim != 1:
+            raise ValueError(f"filter: expected a mask bool[n], got shape {list(array.shape)}")
+        return np.ascontiguousarray(array)
+    return as_ids(list(filter) if isinstance(filter, (set, frozenset)) else filter)
+
+
+def _id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
+    if isinstance(ids, np.ndarray):
+        return ids
+    out = np.empty(len(ids), dtype=object)
+    out[:] = ids
+    return out
+
+
+def check_settings(dim: int, codec: str, max_dim: int) -> None:
+    """Raise unless the settings of a new index make sense."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"dim: expected an integer, got {type(dim).__name__}")
+    if not 1 <= operator.index(dim) <= max_dim:
+        raise ValueError(f"dim: expected 1 to {max_dim}, got {dim}")
+    if codec not in CODECS:
+        raise ValueError(f"codec: expected one of {', '.join(CODECS)}, got {codec!r}")

@@ -1,0 +1,118 @@
+"""Exact search over single vectors."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet import _core
+from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
+from tercet.indexes.base import BaseIndex, _id_array, as_filters, as_ids, check_settings
+from tercet.scoring import check_k, check_threads
+from tercet.types import Hits
+
+__all__ = ["FlatIndex"]
+
+
+class FlatIndex(BaseIndex):
+    """An exact index of one vector per document.
+
+    Searches may run from several threads at once; ``add`` and ``remove`` wait for them.
+
+    Args:
+        dim: number of dimensions, 1 to 65535.
+        metric: ``"cosine"`` (vectors and queries are normalised; a zero vector scores 0), ``"dot"``, or
+            ``"l2"`` (scores are negative squared distances).
+        codec: how vectors are stored: ``"float32"`` (4 bytes a dimension), ``"bfloat16"`` (2), or ``"int8"``
+            (1, and a 2-byte scale per vector).
+    """
+
+    _native: _core.FlatIndex
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        metric: Literal["cosine", "dot", "l2"] = "cosine",
+        codec: Literal["float32", "bfloat16", "int8"] = "float32",
+    ) -> None:
+        check_settings(dim, codec, MAX_DIM)
+        self.dim = operator.index(dim)
+        self.metric = metric
+        self.codec = codec
+        self._native = _core.FlatIndex(self.dim, metric, codec)
+
+    def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
+        """Add vectors, or replace those whose id is there. All or nothing.
+
+        Args:
+            vectors: ``[n, dim]`` or ``[dim]``.
+            ids: ``n`` integers >= 0 or ``n`` non-empty strings, one kind per index; None numbers on from the
+                largest integer ever used.
+            threads: how many to use; all by default.
+
+        Returns:
+            The ids of the vectors, ``[n]``.
+
+        Raises:
+            ValueError: wrong dimensions or rank, no rows, a value that is not finite, an id given twice.
+            TypeError: a dtype that would lose data, ids of the other kind.
+        """
+        rows = as_rows(vectors, "vectors")
+        check_dim(rows, self.dim, "vectors")
+        if len(rows.data) == 0:
+            raise ValueError("vectors: expected at least one row, got none")
+        return _id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
+
+    def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
+        """Return the best ``k`` of every query.
+
+        Args:
+            queries: ``[nq, dim]`` or ``[dim]``.
+            k: how many; more than there are leaves places unfilled.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
+                or a list with one of these (or None) for each query.
+            threads: how many to use; all by default.
+        """
+        rows = as_rows(queries, "queries")
+        check_dim(rows, self.dim, "queries")
+        if len(rows.data) == 0:
+            raise ValueError("queries: expected at least one row, got none")
+        data = np.ascontiguousarray(as_float32(rows).data)
+        filters = as_filters(filter, len(data))
+        return Hits(*self._native.search(data, check_k(k), filters, check_threads(threads)))
+
+    def get(self, ids: Any) -> npt.NDArray[np.float32]:
+        """Return the stored vectors of ids, decoded, ``float32[n, dim]``; KeyError names unknown ids."""
+        return self._native.get(_required(as_ids(ids)))
+
+    def stats(self) -> dict[str, Any]:
+        """Return size, memory and settings."""
+        return {**self._header(), "size": len(self), "nbytes": self.nbytes}
+
+    def _header(self) -> dict[str, Any]:
+        return {**super()._header(), "metric": self.metric}
+
+    @classmethod
+    def _restore(
+        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
+    ) -> FlatIndex:
+        try:
+            index = cls(header["dim"], metric=header["metric"], codec=header["codec"])
+            index._native.restore(sections["ids"], sections["codes"], sections["scales"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
+        return index
+
+    def __repr__(self) -> str:
+        return f"FlatIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"
+
+
+def _required(ids: npt.NDArray[np.int64] | list[str] | None) -> npt.NDArray[np.int64] | list[str]:
+    if ids is None:
+        raise TypeError("ids: expected integers or strings, got None")
+    return ids

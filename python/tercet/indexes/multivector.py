@@ -1,0 +1,139 @@
+"""Late interaction: several vectors per document, scored by MaxSim."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet import _core
+from tercet.arrays import MAX_DIM, Rows, as_float32, as_tokens, check_dim
+from tercet.indexes.base import BaseIndex, _id_array, as_filters, as_ids, check_settings
+from tercet.indexes.flat import _required
+from tercet.scoring import check_k, check_threads
+from tercet.types import Hits, TokenVectors
+
+__all__ = ["MultiVectorIndex"]
+
+
+class MultiVectorIndex(BaseIndex):
+    """An exact index of token vectors, as ColBERT models make them.
+
+    Scores are MaxSim over the stored vectors: the sum over query tokens of the largest dot product with a
+    document token. Vectors are taken as they are; late-interaction models normalise them. Searches may run
+    from several threads at once; ``add`` and ``remove`` wait for them.
+
+    Args:
+        dim: number of dimensions, 1 to 65535.
+        codec: ``"int8"`` (one byte a dimension and a 2-byte scale per token), ``"bfloat16"`` or ``"float32"``.
+    """
+
+    _native: _core.MultiVectorIndex
+
+    def __init__(self, dim: int, *, codec: Literal["float32", "bfloat16", "int8"] = "int8") -> None:
+        check_settings(dim, codec, MAX_DIM)
+        self.dim = operator.index(dim)
+        self.codec = codec
+        self._native = _core.MultiVectorIndex(self.dim, codec)
+
+    def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
+        """Add documents, or replace those whose id is there. All or nothing.
+
+        Args:
+            vectors: a list of ``[tokens, dim]`` arrays or tensors as ``MultiVectorEncoder.encode_document``
+                returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` (all tokens count), or
+                one document ``[tokens, dim]``. A document may have no tokens: it scores ``-inf``.
+            ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
+            threads: how many to use; all by default.
+
+        Returns:
+            The ids of the documents, ``[n]``.
+
+        Raises:
+            ValueError: wrong dimensions or rank, no documents, a value that is not finite, an id given twice.
+            TypeError: a dtype that would lose data, ids of the other kind.
+        """
+        tokens = self._tokens(vectors, "vectors")
+        rows = as_float32(tokens.rows).data
+        return _id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
+
+    def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
+        """Return the best ``k`` documents of every query by MaxSim.
+
+        Args:
+            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
+                ``[n, tokens, dim]``.
+            k: how many; more than there are leaves places unfilled.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
+                or a list with one of these (or None) for each query.
+            threads: how many to use; all by default.
+        """
+        tokens = self._tokens(queries, "queries")
+        rows = as_float32(tokens.rows).data
+        filters = as_filters(filter, len(tokens))
+        return Hits(
+            *self._native.search(rows, tokens.offsets, check_k(k), filters, check_threads(threads))
+        )
+
+    def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
+        """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
+
+        Args:
+            queries: as :meth:`search` takes them.
+            candidates: hits from anywhere, one row per query; their scores are not used.
+            k: how many; more than there are candidates leaves places unfilled.
+            threads: how many to use; all by default.
+
+        Raises:
+            KeyError: a candidate that is not in this index.
+        """
+        tokens = self._tokens(queries, "queries")
+        if len(candidates) != len(tokens):
+            raise ValueError(f"candidates: expected {len(tokens)} rows, one per query, got {len(candidates)}")
+        filters = [[hit.id for hit in hits] for hits in candidates]
+        missing = sorted({str(i) for ids in filters for i in ids if i not in self})
+        if missing:
+            raise KeyError(f"candidates not in this index: {', '.join(missing[:5])} ({len(missing)} in all)")
+        return self.search(tokens, k, filter=filters, threads=threads)
+
+    def get(self, ids: Any) -> TokenVectors:
+        """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""
+        values, offsets = self._native.get(_required(as_ids(ids)))
+        return TokenVectors(Rows(values, "float32"), offsets)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of token vectors of all documents."""
+        return self._native.num_tokens()
+
+    def stats(self) -> dict[str, Any]:
+        """Return size, memory and settings."""
+        return {**self._header(), "size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
+
+    def _tokens(self, x: Any, name: str) -> TokenVectors:
+        tokens = as_tokens(x, name)
+        check_dim(tokens.rows, self.dim, name)
+        if len(tokens) == 0:
+            raise ValueError(f"{name}: expected at least one text, got none")
+        if name == "queries" and np.any(np.diff(tokens.offsets) == 0):
+            raise ValueError(f"queries: query {int(np.argmin(np.diff(tokens.offsets)))} has no tokens")
+        return tokens
+
+    @classmethod
+    def _restore(
+        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
+    ) -> MultiVectorIndex:
+        try:
+            index = cls(header["dim"], codec=header["codec"])
+            index._native.restore(
+                sections["ids"], sections["offsets"], sections["codes"], sections["scales"]
+            )
+        except (KeyError, TypeError, ValueError) as e:
+            raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
+        return index
+
+    def __repr__(self) -> str:
+        return f"MultiVectorIndex(dim={self.dim}, codec={self.codec!r}, size={len(self)})"

@@ -1,0 +1,152 @@
+"""One index, one file: written atomically, read only if every byte is as it was written.
+
+Layout, little-endian::
+
+    0   8 bytes   magic  "TERCET\\x00\\x01" (the last byte is the version)
+    8   u32       length of the header
+    12  u32       CRC-32 of the header
+    16  header    JSON: settings, and for each section its name, dtype, shape, offset and CRC-32
+    ..  sections  each at a multiple of 64 bytes, zero-padded between
+
+The file ends with the last section. String ids are one section of UTF-8 bytes and one of int64 offsets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["read", "replace_file", "write"]
+
+_MAGIC = b"TERCET\x00"
+_VERSION = 1
+_ALIGN = 64
+
+
+def write(
+    path: str | os.PathLike[str],
+    settings: dict[str, Any],
+    ids: npt.NDArray[np.int64] | list[str],
+    arrays: dict[str, npt.NDArray[Any]],
+) -> None:
+    """Write settings, ids and arrays to ``path``, replacing what is there in one step."""
+    sections = dict(arrays)
+    if isinstance(ids, list):
+        texts = [i.encode() for i in ids]
+        sections["id_bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+        sections["id_offsets"] = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    else:
+        sections["ids"] = ids
+    entries: list[dict[str, Any]] = []
+    position = 0  # relative to the first section, whose place depends on the header's length
+    for name, array in sections.items():
+        array = np.ascontiguousarray(array)
+        entries.append(
+            {
+                "name": name,
+                "dtype": array.dtype.str,
+                "shape": list(array.shape),
+                "offset": position,
+                "crc": zlib.crc32(array.data.cast("B")) if array.size else 0,
+            }
+        )
+        position = _aligned(position + array.nbytes)
+    header = json.dumps({**settings, "sections": entries}, sort_keys=True).encode()
+    head = _MAGIC + bytes([_VERSION]) + struct.pack("<II", len(header), zlib.crc32(header)) + header
+
+    def fill(file: Any) -> None:
+        file.write(head)
+        for entry, array in zip(entries, sections.values(), strict=True):
+            start = _aligned(len(head)) + entry["offset"]
+            file.write(bytes(start - file.tell()))
+            if array.size:
+                file.write(np.ascontiguousarray(array).data.cast("B"))
+
+    replace_file(path, fill)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and the sections of an index file, ``"ids"`` among them.
+
+    Raises:
+        ValueError: the file is not an index, is newer than this code, is cut off or has a changed byte; the
+            message names the part.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise ValueError(f"{name}: not a tercet index file but a directory")
+    with open(name, "rb") as file:
+        data = file.read()
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise ValueError(f"{name}: not a tercet index file")
+    if len(data) < 16:
+        raise ValueError(f"{name}: damaged index: cut off in the header")
+    if data[len(_MAGIC)] != _VERSION:
+        raise ValueError(f"{name}: format version {data[len(_MAGIC)]}, this tercet reads {_VERSION}")
+    length, crc = struct.unpack_from("<II", data, 8)
+    header_bytes = data[16 : 16 + length]
+    if len(header_bytes) != length or zlib.crc32(header_bytes) != crc:
+        raise ValueError(f"{name}: damaged index: the header's checksum does not match")
+    header = json.loads(header_bytes)
+    base = _aligned(16 + length)
+    sections: dict[str, Any] = {}
+    end = 16 + length
+    for entry in header.pop("sections"):
+        dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
+        count = int(np.prod(shape, dtype=np.int64))
+        start = base + entry["offset"]
+        raw = memoryview(data)[start : start + count * dtype.itemsize]
+        if len(raw) != count * dtype.itemsize or (zlib.crc32(raw) if count else 0) != entry["crc"]:
+            raise ValueError(f"{name}: damaged index: the checksum of section {entry['name']!r} does not match")
+        if any(data[end:start]):
+            raise ValueError(f"{name}: damaged index: bytes between sections are not zero")
+        end = max(end, start + len(raw))
+        sections[entry["name"]] = np.frombuffer(raw, dtype).reshape(shape)
+    if len(data) != end and (len(data) > base or any(data[end:])):
+        raise ValueError(f"{name}: damaged index: {len(data) - end} bytes after the last section")
+    if "id_bytes" in sections:
+        raw_ids, offsets = sections.pop("id_bytes").tobytes(), sections.pop("id_offsets")
+        sections["ids"] = [
+            raw_ids[a:b].decode() for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        ]
+    return header, sections
+
+
+def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
+    """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut."""
+    target = os.path.abspath(os.fspath(path))
+    folder = os.path.dirname(target)
+    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(target) + ".", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    if os.name == "posix":  # the rename itself is durable once the directory is
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def _aligned(n: int) -> int:
+    return -(-n // _ALIGN) * _ALIGN

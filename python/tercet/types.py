@@ -1,0 +1,156 @@
+"""The two values that travel through the library: ragged token vectors in, ranked hits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.arrays import Rows, as_rows
+
+__all__ = ["Hit", "Hits", "TokenVectors"]
+
+
+class Hit(NamedTuple):
+    """One ranked document: its id as it was given to ``add``, and its score (larger is better)."""
+
+    id: int | str
+    score: float
+
+
+class Hits:
+    """The answer of every search and rerank: ``ids[nq, k]`` and ``scores[nq, k]``, best first.
+
+    The order is total: score descending, then id ascending. Places that could not be filled (fewer than
+    ``k`` documents were allowed) hold id ``-1`` and score ``-inf``; iteration leaves them out.
+
+    Attributes:
+        ids: ``int64[nq, k]``, or an object array of ``str`` (and ``-1``) when the index has string ids.
+        scores: ``float32[nq, k]``.
+    """
+
+    __slots__ = ("ids", "scores")
+
+    def __init__(self, ids: npt.NDArray[Any], scores: npt.NDArray[np.float32]) -> None:
+        ids, scores = np.asarray(ids), np.asarray(scores)
+        if ids.ndim != 2 or ids.shape != scores.shape:
+            raise ValueError(
+                f"ids and scores must be two-dimensional and equal in shape, got {ids.shape} and {scores.shape}"
+            )
+        self.ids = ids
+        self.scores = scores
+
+    def __len__(self) -> int:
+        """Return the number of queries."""
+        return len(self.ids)
+
+    def __getitem__(self, query: int) -> list[Hit]:
+        """Return the filled hits of one query, best first."""
+        return [
+            Hit(i, s)
+            for i, s in zip(self.ids[query].tolist(), self.scores[query].tolist(), strict=True)
+            if not (isinstance(i, int) and i == -1 and s == -np.inf)
+        ]
+
+    def __iter__(self) -> Iterator[list[Hit]]:
+        """Yield one list of hits per query."""
+        return (self[q] for q in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Hits(queries={self.ids.shape[0]}, k={self.ids.shape[1]})"
+
+    def to_run(self, query_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return ``{query id: {document id: score}}``, the run format of BEIR, mteb, ranx and pytrec_eval."""
+        if len(query_ids) != len(self):
+            raise ValueError(f"expected {len(self)} query ids, got {len(query_ids)}")
+        return {
+            str(query): {str(hit.id): hit.score for hit in hits}
+            for query, hits in zip(query_ids, self, strict=True)
+        }
+
+
+class TokenVectors:
+    """Token vectors of several texts, one after another: the layout of Arrow ``List<FixedSizeList>``.
+
+    Args:
+        values: ``[total, dim]``; anything :func:`tercet.arrays.as_rows` takes, kept without a copy where
+            the layout allows it.
+        offsets: ``int64[n + 1]``; text ``i`` owns rows ``offsets[i]:offsets[i + 1]``. Starts at 0, never
+            descends, ends at ``total``.
+    """
+
+    __slots__ = ("_rows", "offsets")
+
+    def __init__(self, values: Any, offsets: Any) -> None:
+        rows = as_rows(values, "values", one_is_row=False)
+        bounds = np.asarray(offsets)
+        if bounds.ndim != 1 or bounds.size < 1 or not np.issubdtype(bounds.dtype, np.integer):
+            raise ValueError(f"offsets must be int64[n + 1], got {bounds.dtype} {bounds.shape}")
+        bounds = np.ascontiguousarray(bounds, dtype=np.int64)
+        if bounds[0] != 0 or bounds[-1] != len(rows.data) or np.any(np.diff(bounds) < 0):
+            raise ValueError(
+                f"offsets must rise from 0 to {len(rows.data)} (the number of rows), got "
+                f"{bounds[0]} ... {bounds[-1]}" + (" and descend" if np.any(np.diff(bounds) < 0) else "")
+            )
+        self._rows = rows
+        self.offsets: npt.NDArray[np.int64] = bounds
+
+    @classmethod
+    def from_list(cls, arrays: Sequence[Any]) -> TokenVectors:
+        """Join a list of ``[tokens, dim]`` arrays or tensors, as ``encode_document`` returns them.
+
+        An array of shape ``[0, dim]`` is a text without tokens. The list itself must not be empty, since
+        it would not tell the dimension.
+        """
+        if len(arrays) == 0:
+            raise ValueError("expected at least one array of shape [tokens, dim], got an empty list")
+        parts = [as_rows(a, f"item {i}", one_is_row=False) for i, a in enumerate(arrays)]
+        for i, part in enumerate(parts):
+            if part.dim != parts[0].dim:
+                raise ValueError(f"item {i}: expected {parts[0].dim} dimensions, got {part.dim}")
+            if part.format != parts[0].format:
+                raise TypeError(f"item {i}: expected {parts[0].format} like item 0, got {part.format}")
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(p.data) for p in parts], out=offsets[1:])
+        joined = Rows(np.concatenate([p.data for p in parts]), parts[0].format)
+        return cls(joined, offsets)
+
+    @property
+    def rows(self) -> Rows:
+        """The vectors with their format; what the native code takes."""
+        return self._rows
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The vectors ``[total, dim]``; bfloat16 appears as its bits in ``uint16`` (see ``format``)."""
+        return self._rows.data
+
+    @property
+    def format(self) -> str:
+        """``"float32"``, ``"bfloat16"`` or ``"int8"``."""
+        return self._rows.format
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
+        return self._rows.dim
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> npt.NDArray[Any]:
+        """Return the vectors ``[tokens, dim]`` of text ``i``."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"text {i} of {len(self)}")
+        i %= len(self)
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield one ``[tokens, dim]`` array per text."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"TokenVectors(texts={len(self)}, tokens={len(self.values)}, dim={self.dim}, {self.format})"
