@@ -22,8 +22,8 @@ RowsView rows_view(const py::array& array, const char* name) {
   view.format = format_of(array, name);
   require(array.ndim() == 2 && array.shape(1) >= 1, name, ": expected shape [n, dim]");
   const auto row_bytes = array.shape(1) * array.itemsize();
-  require(array.strides(1) == array.itemsize() && (array.shape(0) <= 1 || array.strides(0) >= row_bytes), name,
-          ": expected contiguous rows");
+  require(array.strides(1) == array.itemsize() && (array.shape(0) <= 1 || array.strides(0) >= row_bytes),
+          name, ": expected contiguous rows");
   view.data = static_cast<const uint8_t*>(array.data());
   view.rows = static_cast<size_t>(array.shape(0));
   view.stride = static_cast<size_t>(array.shape(0) > 1 ? array.strides(0) : row_bytes);
@@ -76,7 +76,8 @@ Filters filters_of(const py::list& filters) {
       out.emplace_back(std::monostate{});
     } else if (py::isinstance<py::array_t<bool>>(filter)) {
       const auto mask = py::reinterpret_borrow<py::array_t<bool>>(filter);
-      require(mask.ndim() == 1 && (mask.size() <= 1 || mask.strides(0) == 1), "filter: expected a mask bool[n]");
+      require(mask.ndim() == 1 && (mask.size() <= 1 || mask.strides(0) == 1),
+              "filter: expected a mask bool[n]");
       out.emplace_back(Mask{mask.data(), static_cast<size_t>(mask.size())});
     } else {
       out.emplace_back(ids_of(py::reinterpret_borrow<py::object>(filter)));

@@ -86,7 +86,8 @@ double pair_dot(const py::array& a, const py::array& b, const std::string& isa) 
     return table.pair_float32(static_cast<const float*>(a.data()), static_cast<const float*>(b.data()), dim);
   }
   if (py::isinstance<py::array_t<uint16_t>>(a) && py::isinstance<py::array_t<uint16_t>>(b)) {
-    return table.pair_bfloat16(static_cast<const uint16_t*>(a.data()), static_cast<const uint16_t*>(b.data()), dim);
+    return table.pair_bfloat16(static_cast<const uint16_t*>(a.data()), static_cast<const uint16_t*>(b.data()),
+                               dim);
   }
   if (py::isinstance<py::array_t<int8_t>>(a) && py::isinstance<py::array_t<uint8_t>>(b)) {
     return table.pair_int8(static_cast<const int8_t*>(a.data()), static_cast<const uint8_t*>(b.data()), dim);

@@ -48,7 +48,8 @@ py::dict state(const FlatIndex& index) {
   FlatIndex::State state = index.state();
   py::dict out;
   out["ids"] = ids_to_python(state.ids);
-  const auto codes = static_cast<py::ssize_t>(state.codes.size()), scales = static_cast<py::ssize_t>(state.scales.size());
+  const auto codes = static_cast<py::ssize_t>(state.codes.size()),
+             scales = static_cast<py::ssize_t>(state.scales.size());
   out["codes"] = to_array(std::move(state.codes), {codes});
   out["scales"] = to_array(std::move(state.scales), {scales});
   return out;
@@ -56,7 +57,8 @@ py::dict state(const FlatIndex& index) {
 
 void restore(FlatIndex& index, const py::object& ids, const py::array_t<uint8_t, py::array::c_style>& codes,
              const py::array_t<uint16_t, py::array::c_style>& scales) {
-  index.restore({ids_of(ids), {codes.data(), codes.data() + codes.size()},
+  index.restore({ids_of(ids),
+                 {codes.data(), codes.data() + codes.size()},
                  {scales.data(), scales.data() + scales.size()}});
 }
 
@@ -69,15 +71,19 @@ void register_flat(py::module_& m) {
            }),
            py::arg("dim"), py::arg("metric"), py::arg("codec"))
       .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
-      .def("remove", [](FlatIndex& index, const py::object& ids) {
-             const Ids given = ids_of(ids);
-             py::gil_scoped_release release;
-             index.remove(given);
-           }, py::arg("ids"))
+      .def(
+          "remove",
+          [](FlatIndex& index, const py::object& ids) {
+            const Ids given = ids_of(ids);
+            py::gil_scoped_release release;
+            index.remove(given);
+          },
+          py::arg("ids"))
       .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("threads"))
       .def("get", &get, py::arg("ids"))
-      .def("contains", [](const FlatIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
-           py::arg("id"))
+      .def(
+          "contains", [](const FlatIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
+          py::arg("id"))
       .def("ids", [](const FlatIndex& index) { return ids_to_python(index.ids()); })
       .def("size", &FlatIndex::size)
       .def("bytes", &FlatIndex::bytes)

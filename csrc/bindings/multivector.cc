@@ -5,7 +5,8 @@
 namespace tercet {
 namespace {
 
-TokenRows token_rows(const py::array& values, const py::array_t<int64_t>& offsets, uint32_t dim, const char* name) {
+TokenRows token_rows(const py::array& values, const py::array_t<int64_t>& offsets, uint32_t dim,
+                     const char* name) {
   const RowsView rows = float_rows(values, dim, name);
   return {reinterpret_cast<const float*>(rows.data), rows.stride / sizeof(float),
           offsets_of(offsets, rows.rows, name)};
@@ -46,7 +47,8 @@ py::tuple get(const MultiVectorIndex& index, const py::object& ids) {
 
 py::dict state(const MultiVectorIndex& index) {
   MultiVectorIndex::State state = index.state();
-  const auto codes = static_cast<py::ssize_t>(state.codes.size()), scales = static_cast<py::ssize_t>(state.scales.size());
+  const auto codes = static_cast<py::ssize_t>(state.codes.size()),
+             scales = static_cast<py::ssize_t>(state.scales.size());
   const auto offsets = static_cast<py::ssize_t>(state.offsets.size());
   py::dict out;
   out["ids"] = ids_to_python(state.ids);
@@ -56,11 +58,14 @@ py::dict state(const MultiVectorIndex& index) {
   return out;
 }
 
-void restore(MultiVectorIndex& index, const py::object& ids, const py::array_t<int64_t, py::array::c_style>& offsets,
+void restore(MultiVectorIndex& index, const py::object& ids,
+             const py::array_t<int64_t, py::array::c_style>& offsets,
              const py::array_t<uint8_t, py::array::c_style>& codes,
              const py::array_t<uint16_t, py::array::c_style>& scales) {
-  index.restore({ids_of(ids), {offsets.data(), offsets.data() + offsets.size()},
-                 {codes.data(), codes.data() + codes.size()}, {scales.data(), scales.data() + scales.size()}});
+  index.restore({ids_of(ids),
+                 {offsets.data(), offsets.data() + offsets.size()},
+                 {codes.data(), codes.data() + codes.size()},
+                 {scales.data(), scales.data() + scales.size()}});
 }
 
 }  // namespace
@@ -69,16 +74,21 @@ void register_multivector(py::module_& m) {
   py::class_<MultiVectorIndex>(m, "MultiVectorIndex")
       .def(py::init<uint32_t, const std::string&>(), py::arg("dim"), py::arg("codec"))
       .def("add", &add, py::arg("values"), py::arg("offsets"), py::arg("ids"), py::arg("threads"))
-      .def("remove", [](MultiVectorIndex& index, const py::object& ids) {
-             const Ids given = ids_of(ids);
-             py::gil_scoped_release release;
-             index.remove(given);
-           }, py::arg("ids"))
+      .def(
+          "remove",
+          [](MultiVectorIndex& index, const py::object& ids) {
+            const Ids given = ids_of(ids);
+            py::gil_scoped_release release;
+            index.remove(given);
+          },
+          py::arg("ids"))
       .def("search", &search, py::arg("values"), py::arg("offsets"), py::arg("k"), py::arg("filters"),
            py::arg("threads"))
       .def("get", &get, py::arg("ids"))
-      .def("contains", [](const MultiVectorIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
-           py::arg("id"))
+      .def(
+          "contains",
+          [](const MultiVectorIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
+          py::arg("id"))
       .def("ids", [](const MultiVectorIndex& index) { return ids_to_python(index.ids()); })
       .def("size", &MultiVectorIndex::size)
       .def("num_tokens", &MultiVectorIndex::num_tokens)

@@ -37,7 +37,8 @@ py::array_t<float> dot(const py::array& q, const py::array& d, size_t threads) {
     py::gil_scoped_release release;
     scan_dot(pack(queries), borrowed(docs), scores.data(), threads);
   }
-  return to_array(std::move(scores), {static_cast<py::ssize_t>(queries.rows), static_cast<py::ssize_t>(docs.rows)});
+  return to_array(std::move(scores),
+                  {static_cast<py::ssize_t>(queries.rows), static_cast<py::ssize_t>(docs.rows)});
 }
 
 py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::object& bias, size_t threads) {
@@ -111,9 +112,10 @@ py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offs
 
 void register_scoring(py::module_& m) {
   m.def("dot", &dot, py::arg("queries"), py::arg("docs"), py::arg("threads"));
-  m.def("topk", &topk, py::arg("queries"), py::arg("docs"), py::arg("k"), py::arg("bias"), py::arg("threads"));
-  m.def("maxsim", &maxsim, py::arg("queries"), py::arg("query_offsets"), py::arg("docs"), py::arg("doc_offsets"),
+  m.def("topk", &topk, py::arg("queries"), py::arg("docs"), py::arg("k"), py::arg("bias"),
         py::arg("threads"));
+  m.def("maxsim", &maxsim, py::arg("queries"), py::arg("query_offsets"), py::arg("docs"),
+        py::arg("doc_offsets"), py::arg("threads"));
 }
 
 }  // namespace tercet

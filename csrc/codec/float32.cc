@@ -20,7 +20,8 @@ class Float32Codec final : public Codec {
     std::memcpy(row, code, dim * sizeof(float));
   }
   PackedQueries bind(const float* queries, size_t count, uint32_t dim) const override {
-    return PackedQueries({reinterpret_cast<const uint8_t*>(queries), count, dim * sizeof(float), dim, format()});
+    return PackedQueries(
+        {reinterpret_cast<const uint8_t*>(queries), count, dim * sizeof(float), dim, format()});
   }
 };
 

@@ -1,9 +1,10 @@
 // int8: one byte a dimension and one scale a vector, value = scale * (byte - 128), byte - 128 in [-127, 127].
 //
 // The scale is the largest magnitude / 127, rounded up to bfloat16: rounding up keeps every code in range,
-// bfloat16 has float32's range (a float16 scale would lose vectors of small norm), and its 8 bits cost nothing
-// because codes are chosen for the scale as stored. The error of a dimension is at most scale / 2. Queries are
-// quantised the same way with a float32 scale, so the score is scale_q * scale_d * (integer dot product).
+// bfloat16 has float32's range (a float16 scale would lose vectors of small norm), and its 8 bits cost
+// nothing because codes are chosen for the scale as stored. The error of a dimension is at most scale / 2.
+// Queries are quantised the same way with a float32 scale, so the score is scale_q * scale_d * (integer dot
+// product).
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -18,8 +18,8 @@ PackedQueries::PackedQueries(const RowsView& rows, const float* scales)
   if (scales) std::copy(scales, scales + rows_, scales_.begin());
   for (size_t p = 0; p < num_panels(); ++p) {
     const size_t first = p * kPanelRows;
-    kernel.pack(rows.row(first), rows.stride, static_cast<int>(std::min<size_t>(kPanelRows, rows_ - first)), dim_,
-                values_.data() + p * panel_bytes_, start_.data() + first);
+    kernel.pack(rows.row(first), rows.stride, static_cast<int>(std::min<size_t>(kPanelRows, rows_ - first)),
+                dim_, values_.data() + p * panel_bytes_, start_.data() + first);
   }
 }
 

@@ -134,7 +134,8 @@ size_t affinity_threads() {
 size_t cgroup_threads() {
 #if defined(__linux__)
   double quota = 0, period = 0;
-  if (std::FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {  // version 2: "max 100000" or "200000 100000"
+  if (std::FILE* f =
+          std::fopen("/sys/fs/cgroup/cpu.max", "r")) {  // version 2: "max 100000" or "200000 100000"
     const int fields = std::fscanf(f, "%lf %lf", &quota, &period);
     std::fclose(f);
     if (fields != 2) return 0;
@@ -169,8 +170,8 @@ size_t default_threads() {
   if (const char* text = std::getenv("TERCET_NUM_THREADS"); text && *text) {
     char* end = nullptr;
     const long value = std::strtol(text, &end, 10);
-    require(*end == '\0' && value >= 1 && value <= 4096, "TERCET_NUM_THREADS: expected 1 to 4096, got \"", text,
-            "\"");
+    require(*end == '\0' && value >= 1 && value <= 4096, "TERCET_NUM_THREADS: expected 1 to 4096, got \"",
+            text, "\"");
     return static_cast<size_t>(value);
   }
   static const size_t machine = machine_threads();

@@ -62,7 +62,8 @@ class TopK {
 };
 
 // The best k of several collectors, best first.
-inline std::vector<Candidate> merge_topk(const std::vector<TopK*>& parts, size_t k, const BetterThan& better) {
+inline std::vector<Candidate> merge_topk(const std::vector<TopK*>& parts, size_t k,
+                                         const BetterThan& better) {
   std::vector<Candidate> all;
   for (TopK* part : parts) all.insert(all.end(), part->data(), part->data() + part->size());
   const size_t kept = std::min(k, all.size());

@@ -28,7 +28,8 @@ class CodeStore {
   // The raw parts, for saving and opening.
   const AlignedVector<uint8_t>& codes() const { return codes_; }
   const std::vector<uint16_t>& scales() const { return scales_; }
-  void restore(const uint8_t* codes, size_t code_bytes, const uint16_t* scales, size_t num_scales, size_t rows);
+  void restore(const uint8_t* codes, size_t code_bytes, const uint16_t* scales, size_t num_scales,
+               size_t rows);
 
  private:
   std::unique_ptr<Codec> codec_;

@@ -44,7 +44,8 @@ float FlatIndex::bias_of(size_t slot, float* scratch) const {
 
 Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, const Ids* given, size_t threads) {
   // A cosine index stores unit vectors, so only finite input matters to it.
-  const float limit = metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
+  const float limit =
+      metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
   check_values(vectors, stride, count, dim(), limit, "vectors", threads);
   std::unique_lock lock(mutex_);
   const Ids ids = given ? *given : ids_.next_ids(count);
@@ -88,7 +89,8 @@ void FlatIndex::remove(const Ids& ids) {
 Results FlatIndex::search(const float* queries, size_t count, size_t k, const Filters& filters,
                           size_t threads) const {
   const uint32_t d = dim();
-  const float limit = metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
+  const float limit =
+      metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
   check_values(queries, d, count, d, limit, "queries", threads);
   check_filters(filters, count);
   // l2 is a dot product: -|q - x|^2 = <2q, x> - |x|^2 - |q|^2, doubling is exact, -|x|^2 is the row's bias
@@ -109,7 +111,8 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   if (metric_ == Metric::l2) rows.rows.bias = bias_.data();
   std::vector<std::vector<Candidate>> hits;
   const auto scan = [&](size_t first, size_t n) {
-    for (auto& list : scan_topk(store_.codec().bind(prepared.data() + first * d, n, d), rows, k, ids_, threads)) {
+    for (auto& list :
+         scan_topk(store_.codec().bind(prepared.data() + first * d, n, d), rows, k, ids_, threads)) {
       hits.push_back(std::move(list));
     }
   };

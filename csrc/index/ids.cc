@@ -36,9 +36,10 @@ void IdTable::check_kind(const Ids& ids) const {
 }
 
 Ids IdTable::next_ids(size_t count) const {
-  require(size() == 0 || std::holds_alternative<IntIds>(ids_), "ids: this index has str ids, so each vector needs one");
-  require(count <= static_cast<size_t>(std::numeric_limits<int64_t>::max() - next_), "ids: no integers left after ",
-          next_);
+  require(size() == 0 || std::holds_alternative<IntIds>(ids_),
+          "ids: this index has str ids, so each vector needs one");
+  require(count <= static_cast<size_t>(std::numeric_limits<int64_t>::max() - next_),
+          "ids: no integers left after ", next_);
   IntIds ids(count);
   for (size_t i = 0; i < count; ++i) ids[i] = next_ + static_cast<int64_t>(i);
   return ids;
@@ -62,7 +63,8 @@ std::vector<uint32_t> IdTable::slots_for_add(const Ids& given) const {
           slots.push_back(known ? found->second : static_cast<uint32_t>(next++));
         }
         require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
-        require(next < std::numeric_limits<uint32_t>::max(), "an index holds at most 2^32 - 2 ids, got ", next);
+        require(next < std::numeric_limits<uint32_t>::max(), "an index holds at most 2^32 - 2 ids, got ",
+                next);
         return slots;
       },
       given);
@@ -90,7 +92,8 @@ void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
           throw;
         }
         if constexpr (std::is_same_v<Id, int64_t>) {
-          for (int64_t id : ids) next_ = std::max(next_, id == std::numeric_limits<int64_t>::max() ? id : id + 1);
+          for (int64_t id : ids)
+            next_ = std::max(next_, id == std::numeric_limits<int64_t>::max() ? id : id + 1);
         }
       },
       given);

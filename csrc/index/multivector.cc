@@ -13,7 +13,8 @@ MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec) : sto
 
 Ids MultiVectorIndex::add(const TokenRows& tokens, const Ids* given, size_t threads) {
   const size_t count = tokens.count(), total = tokens.offsets.back();
-  check_values(tokens.values, tokens.stride, total, dim(), store_.codec().max_magnitude(), "vectors", threads);
+  check_values(tokens.values, tokens.stride, total, dim(), store_.codec().max_magnitude(), "vectors",
+               threads);
   std::unique_lock lock(mutex_);
   const Ids ids = given ? *given : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
@@ -66,7 +67,8 @@ void MultiVectorIndex::compact_if_worth_it() {
   if (store_.rows() - living_rows_ <= living_rows_) return;
   std::vector<uint32_t> order(spans_.size());
   std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return spans_[a].begin < spans_[b].begin; });
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return spans_[a].begin < spans_[b].begin; });
   size_t row = 0;
   for (const uint32_t slot : order) {
     store_.move(spans_[slot].begin, row, spans_[slot].count);
@@ -76,7 +78,8 @@ void MultiVectorIndex::compact_if_worth_it() {
   store_.resize(row);
 }
 
-Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filters& filters, size_t threads) const {
+Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filters& filters,
+                                 size_t threads) const {
   const uint32_t d = dim();
   const size_t total = queries.offsets.back();
   check_values(queries.values, queries.stride, total, d, store_.codec().max_magnitude(), "queries", threads);
@@ -142,7 +145,9 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
     if (!all) allowed = allowed_slots(filters[0], ids_);
     for (size_t first = 0; first < queries.count();) {
       size_t n = 1;
-      while (first + n < queries.count() && queries.offsets[first + n + 1] - queries.offsets[first] <= kGroupRows) ++n;
+      while (first + n < queries.count() &&
+             queries.offsets[first + n + 1] - queries.offsets[first] <= kGroupRows)
+        ++n;
       scan(first, n, all ? nullptr : &allowed);
       first += n;
     }
@@ -164,7 +169,8 @@ MultiVectorIndex::Tokens MultiVectorIndex::get(const Ids& ids) const {
     const TokenSpan span = spans_[slot];
     const size_t row = static_cast<size_t>(tokens.offsets.back());
     tokens.values.resize((row + span.count) * dim());
-    for (size_t t = 0; t < span.count; ++t) store_.decode(span.begin + t, tokens.values.data() + (row + t) * dim());
+    for (size_t t = 0; t < span.count; ++t)
+      store_.decode(span.begin + t, tokens.values.data() + (row + t) * dim());
     tokens.offsets.push_back(static_cast<int64_t>(row + span.count));
   }
   return tokens;

@@ -207,8 +207,7 @@ size_t scan_maxsim_workers(size_t num_texts, size_t threads) {
 }
 
 void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const TokenSpan* texts, size_t num_texts,
-                 size_t threads,
-                 const std::function<void(size_t, size_t, size_t, const float*)>& block) {
+                 size_t threads, const std::function<void(size_t, size_t, size_t, const float*)>& block) {
   const PackedQueries& packed = queries.packed;
   const PanelKernels& kernel = kernels().panel(packed.format());
   const size_t padded = packed.num_panels() * kPanelRows;
@@ -256,7 +255,8 @@ void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const Token
       for (size_t q = 0; q < queries.count(); ++q) {
         const size_t row = queries.offsets[q], rows = queries.offsets[q + 1] - row;
         for (size_t i = 0; i < n; ++i) {
-          own.scores[q * n + i] = spans[i].count ? sum_rows(own.best.data() + i * padded + row, rows) : -kInfinity;
+          own.scores[q * n + i] =
+              spans[i].count ? sum_rows(own.best.data() + i * padded + row, rows) : -kInfinity;
         }
       }
       block(worker, begin, n, own.scores.data());

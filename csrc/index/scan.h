@@ -1,6 +1,6 @@
 // Exact scans: every query against every row (or a list of rows), tiled over the pool. Scratch belongs to the
-// call, so concurrent scans share nothing; results depend neither on the number of threads nor on what else is
-// in the batch.
+// call, so concurrent scans share nothing; results depend neither on the number of threads nor on what else
+// is in the batch.
 #pragma once
 #include <functional>
 #include <vector>
@@ -37,13 +37,13 @@ struct QueryTokens {
   size_t count() const { return offsets.size() - 1; }
 };
 
-// MaxSim of every query with every text: block(worker, first_text, num_texts, scores) is called for each block
-// of texts with scores[q * num_texts + i]; blocks come in any order, each worker's one at a time. A text
-// without tokens scores -inf, a query without tokens 0 with any other text.
+// MaxSim of every query with every text: block(worker, first_text, num_texts, scores) is called for each
+// block of texts with scores[q * num_texts + i]; blocks come in any order, each worker's one at a time. A
+// text without tokens scores -inf, a query without tokens 0 with any other text.
 void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const TokenSpan* texts, size_t num_texts,
                  size_t threads,
-                 const std::function<void(size_t worker, size_t first_text, size_t num_texts, const float* scores)>&
-                     block);
+                 const std::function<void(size_t worker, size_t first_text, size_t num_texts,
+                                          const float* scores)>& block);
 
 // How many workers scan_maxsim uses.
 size_t scan_maxsim_workers(size_t num_texts, size_t threads);

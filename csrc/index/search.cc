@@ -10,8 +10,8 @@ std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids) {
   if (const auto* given = std::get_if<Ids>(&filter)) return ids.known_slots(*given);
   const auto* mask = std::get_if<Mask>(&filter);
   if (mask) {
-    require(mask->size == ids.size(), "filter: expected a mask of ", ids.size(), " (one per id in index.ids), got ",
-            mask->size);
+    require(mask->size == ids.size(), "filter: expected a mask of ", ids.size(),
+            " (one per id in index.ids), got ", mask->size);
   }
   std::vector<uint32_t> slots;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -41,8 +41,8 @@ Results make_results(const std::vector<std::vector<Candidate>>& hits, size_t k, 
 }
 
 void check_filters(const Filters& filters, size_t num_queries) {
-  require(filters.size() <= 1 || filters.size() == num_queries, "filter: expected one for all or one for each of ",
-          num_queries, " queries, got ", filters.size());
+  require(filters.size() <= 1 || filters.size() == num_queries,
+          "filter: expected one for all or one for each of ", num_queries, " queries, got ", filters.size());
 }
 
 }  // namespace tercet

@@ -1,7 +1,7 @@
 // AVX2 and FMA: 8 query rows a vector, 16 registers.
 //
-// Register plan: 2 vectors of query rows x 6 document rows = 12 accumulators + 2 query + 1 broadcast (the shape
-// of GotoBLAS' 6 x 16); int8 needs more temporaries and takes 4 rows.
+// Register plan: 2 vectors of query rows x 6 document rows = 12 accumulators + 2 query + 1 broadcast (the
+// shape of GotoBLAS' 6 x 16); int8 needs more temporaries and takes 4 rows.
 #include <immintrin.h>
 
 #include "kernels/compiler.h"
@@ -197,7 +197,8 @@ bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   size_t i = 0;
   for (; i + 32 <= bytes; i += 32) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + i));
-    all = wide ? _mm256_max_epu32(all, _mm256_add_epi32(v, v)) : _mm256_max_epu16(all, _mm256_add_epi16(v, v));
+    all =
+        wide ? _mm256_max_epu32(all, _mm256_add_epi32(v, v)) : _mm256_max_epu16(all, _mm256_add_epi16(v, v));
   }
   alignas(32) uint32_t words[8];
   _mm256_store_si256(reinterpret_cast<__m256i*>(words), all);
@@ -217,12 +218,13 @@ uint64_t read(const uint8_t* data, size_t bytes) noexcept {
   __m256i sum[4] = {};
   for (size_t i = 0; i + 128 <= bytes; i += 128) {
     TERCET_UNROLL for (int j = 0; j < 4; ++j) {
-      sum[j] = _mm256_xor_si256(sum[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + j * 32)));
+      sum[j] =
+          _mm256_xor_si256(sum[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i + j * 32)));
     }
   }
   alignas(32) uint64_t words[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(words), _mm256_xor_si256(_mm256_xor_si256(sum[0], sum[1]),
-                                                                        _mm256_xor_si256(sum[2], sum[3])));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(words),
+                     _mm256_xor_si256(_mm256_xor_si256(sum[0], sum[1]), _mm256_xor_si256(sum[2], sum[3])));
   return words[0] ^ words[1] ^ words[2] ^ words[3];
 }
 

@@ -33,6 +33,8 @@ struct Float32 : Unscaled {
 };
 
 struct Bfloat16 : Float32 {
+  template <int RT>
+  static constexpr int kTokens = 8;  // the widened rows take L1
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr bool kWidened = true;
   static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
@@ -54,8 +56,8 @@ struct Bfloat16 : Float32 {
   }
 };
 
-// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions) need no conversion: started from the
-// bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score, and one fused multiply-add
+// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions) need no conversion: started from
+// the bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score, and one fused multiply-add
 // takes the offset out and scales. It rounds once, as converting and multiplying does: score * scale.
 template <bool kSmall>
 struct Int8 {
@@ -68,21 +70,23 @@ struct Int8 {
   static constexpr float kOffset = 12582912.0f;
   static constexpr int32_t kOffsetBits = 0x4b400000;
   template <int RT>
-  static constexpr int kTokens = 8;
+  static constexpr int kTokens = RT == 1 ? 8 : 12;
 
   template <int NT>
   struct Scales {
-    alignas(32) float scale[8];
-    alignas(32) float offset[8];  // -kOffset * scale: exact, scale has 8 bits of precision
+    alignas(64) float scale[16];
+    alignas(64) float offset[16];  // -kOffset * scale: exact, scale has 8 bits of precision
     TERCET_INLINE explicit Scales(const uint16_t* bits) {
-      __m256 s = _mm256_set1_ps(1.0f);
+      __m512 s = _mm512_set1_ps(1.0f);
       if (bits) {
-        __m128i raw = _mm_setzero_si128();
-        __builtin_memcpy(&raw, bits, NT * sizeof(uint16_t));
-        s = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
+        const __m256i raw = _mm256_maskz_loadu_epi16((1u << NT) - 1, bits);
+        s = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
       }
-      _mm256_store_ps(scale, s);
-      if (kSmall) _mm256_store_ps(offset, _mm256_mul_ps(s, _mm256_set1_ps(-kOffset)));
+      _mm512_store_ps(scale, s);
+      if (kSmall) _mm512_store_ps(offset, _mm512_mul_ps(s, _mm512_set1_ps(-kOffset)));
+      // Broadcasting from memory costs a load; seeing through the array, the compiler would permute registers
+      // on the ports that multiply.
+      __asm__("" : "+m"(scale), "+m"(offset));
     }
   };
 
@@ -99,7 +103,8 @@ struct Int8 {
   template <class S>
   static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
     if constexpr (kSmall) {
-      return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(s.scale[j]), _mm512_set1_ps(s.offset[j]));
+      return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(s.scale[j]),
+                             _mm512_set1_ps(s.offset[j]));
     } else {
       return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(s.scale[j]));
     }
@@ -111,8 +116,8 @@ struct Int8 {
 
 // The int8 kernels, by the number of dimensions.
 constexpr uint32_t kSmallDim = 256;
-void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts, float* best,
-                 size_t best_stride) noexcept {
+void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                 float* best, size_t best_stride) noexcept {
   (rows.dim <= kSmallDim ? maxsim<Int8<true>> : maxsim<Int8<false>>)(panel, rows, texts, num_texts, best,
                                                                      best_stride);
 }
@@ -134,7 +139,9 @@ TERCET_INLINE float fold(__m512 low, __m512 high) {
   return _mm_cvtss_f32(_mm_add_ss(v2, _mm_shuffle_ps(v2, v2, 1)));
 }
 
-TERCET_INLINE __mmask16 first_lanes(size_t n) { return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1); }
+TERCET_INLINE __mmask16 first_lanes(size_t n) {
+  return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1);
+}
 
 TERCET_INLINE __m512 load_lanes(const float* p, __mmask16 in) { return _mm512_maskz_loadu_ps(in, p); }
 TERCET_INLINE __m512 load_lanes(const uint16_t* p, __mmask16 in) {
@@ -154,7 +161,8 @@ float pair(const T* a, const T* b, size_t dim) noexcept {
   const __mmask16 in_low = first_lanes(rest), in_high = rest > 16 ? first_lanes(rest - 16) : 0;
   if (in_low) low = _mm512_mask3_fmadd_ps(load_lanes(a + k, in_low), load_lanes(b + k, in_low), low, in_low);
   if (in_high) {
-    high = _mm512_mask3_fmadd_ps(load_lanes(a + k + 16, in_high), load_lanes(b + k + 16, in_high), high, in_high);
+    high = _mm512_mask3_fmadd_ps(load_lanes(a + k + 16, in_high), load_lanes(b + k + 16, in_high), high,
+                                 in_high);
   }
   return fold(low, high);
 }
@@ -167,7 +175,8 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
   }
   if (const size_t rest = dim - k) {
     const __mmask64 in = (uint64_t{1} << rest) - 1;
-    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(in, row + k), _mm512_maskz_loadu_epi8(in, query + k));
+    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(in, row + k),
+                              _mm512_maskz_loadu_epi8(in, query + k));
   }
   return _mm512_reduce_add_epi32(sum);
 }
@@ -181,7 +190,8 @@ bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   const size_t bytes = count * (wide ? 4 : 2);
   __m512i all = _mm512_setzero_si512();  // the sign is shifted out, then unsigned maxima
   const auto look = [&](__m512i v) {
-    all = wide ? _mm512_max_epu32(all, _mm512_add_epi32(v, v)) : _mm512_max_epu16(all, _mm512_add_epi16(v, v));
+    all =
+        wide ? _mm512_max_epu32(all, _mm512_add_epi32(v, v)) : _mm512_max_epu16(all, _mm512_add_epi16(v, v));
   };
   size_t i = 0;
   for (; i + 64 <= bytes; i += 64) look(_mm512_loadu_si512(values + i));

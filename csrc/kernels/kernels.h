@@ -42,7 +42,7 @@ struct CandidateSink {
 
 // The kernels of one format.
 struct PanelKernels {
-  const char* name;        // as cpu_info() shows it
+  const char* name;          // as cpu_info() shows it
   size_t panel_group_bytes;  // bytes of the panel per group
 
   // Packs `rows` query rows (int8: signed values, others as stored) into panel and start.

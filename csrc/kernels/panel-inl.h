@@ -11,11 +11,11 @@
 //   broadcast(p), broadcast_tail(p, bytes)   four document bytes, or the last few
 //   Scales<NT>                      the row scales of a tile; score(acc, scales, j) the finished score
 //   kWidened                        bfloat16 without bfloat16 instructions: a tile of rows is widened to
-//                                   float32 in L1 first, which costs 1 operation per 32 (broadcasting pairs and
-//                                   shifting them apart would cost 1 per 4)
+//                                   float32 in L1 first, which costs 1 operation per 32 (broadcasting pairs
+//                                   and shifting them apart would cost 1 per 4)
 //   scale_rows(score, panel, row)   the query's part of the scale
-// and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_mul, vec_max, vec_ge,
-// and prefetch.
+// and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_mul, vec_max,
+// vec_ge, and prefetch.
 
 // The panel is walked in blocks that stay in half of a 32 KiB L1 cache beside the document rows.
 constexpr size_t kPanelBlockBytes = 20480;
@@ -25,28 +25,40 @@ constexpr size_t kPartialRows = 24;
 // interleaved rows of a tile.
 constexpr size_t kPrefetchBytes = 8192;
 
-// One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups.
+// One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups. A group consumes
+// 4 NT bytes of the rows, at most a cache line: one prefetch each keeps pace.
+//
+// Every third row has a pointer of its own, those between are reached as pointer + stride and + 2 stride: that
+// is what an x86 address can say, and with a pointer or an offset for each row the general registers run out.
+// The empty asm hides from the compiler that the pointers are related.
 template <class F, int RT, int NT>
 TERCET_INLINE void accumulate(typename F::Acc (&acc)[NT][RT], const uint8_t* panel, const uint8_t* rows,
                               size_t stride, size_t groups, const uint8_t* ahead) {
+  constexpr int kBases = (NT + 2) / 3;
+  constexpr size_t kStep = kPanelRows * kGroupBytes;
+  const uint8_t* base[kBases];
+  TERCET_UNROLL for (int i = 0; i < kBases; ++i) {
+    base[i] = rows + 3 * i * stride;
+    __asm__("" : "+r"(base[i]));
+  }
   const auto group = [&](size_t g) TERCET_INLINE_LAMBDA {
     typename F::Query q[RT];
-    TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-      q[r] = F::load_query(panel + g * kPanelRows * kGroupBytes + r * F::kLanes * kGroupBytes);
-    }
+    TERCET_UNROLL for (int r = 0; r < RT; ++r) q[r] = F::load_query(panel + g * kStep + r * F::kLanes * kGroupBytes);
     TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-      const typename F::Broadcast b = F::broadcast(rows + j * stride + g * kGroupBytes);
+      const typename F::Broadcast b = F::broadcast(base[j / 3] + (j % 3) * stride + g * kGroupBytes);
       TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
     }
-  };
-  // kUnroll groups consume up to 64 bytes of the rows: one prefetch each time keeps pace.
-  constexpr size_t kUnroll = NT > 4 ? 2 : 4;
-  size_t g = 0;
-  for (; g + kUnroll <= groups; g += kUnroll) {
-    TERCET_UNROLL for (size_t i = 0; i < kUnroll; ++i) group(g + i);
     prefetch(ahead + g * kGroupBytes * NT);
+  };
+  const uint8_t* const end = panel + groups / 2 * 2 * kStep;
+  TERCET_NO_UNROLL while (panel != end) {
+    group(0);
+    group(1);
+    panel += 2 * kStep;
+    TERCET_UNROLL for (int i = 0; i < kBases; ++i) base[i] += 2 * kGroupBytes;
+    ahead += 2 * kGroupBytes * NT;
   }
-  TERCET_NO_UNROLL for (; g < groups; ++g) group(g);
+  if (groups % 2) group(0);
 }
 
 // The last group of a row whose length is no multiple of four bytes.
@@ -58,6 +70,29 @@ TERCET_INLINE void accumulate_tail(typename F::Acc (&acc)[NT][RT], const uint8_t
     TERCET_UNROLL for (int r = 0; r < RT; ++r) {
       acc[j][r] = F::step(acc[j][r], F::load_query(panel + r * F::kLanes * kGroupBytes), b);
     }
+  }
+}
+
+// The same for bfloat16 rows, widened in L1 first: each row becomes its even elements, then its odd ones.
+template <class F, int RT, int NT>
+TERCET_INLINE void accumulate_widened(typename F::Acc (&acc)[NT][RT], const uint8_t* panel, const uint8_t* rows,
+                                      size_t stride, size_t groups, size_t tail, const uint8_t* ahead) {
+  constexpr size_t kHalf = kPanelBlockBytes / F::kPanelGroupBytes + 16;
+  alignas(64) float wide[NT][2][kHalf];
+  TERCET_NO_UNROLL for (int j = 0; j < NT; ++j) F::widen(rows + j * stride, groups, tail, wide[j][0], wide[j][1]);
+  const size_t all_groups = groups + (tail ? 1 : 0);
+  TERCET_NO_UNROLL for (size_t g = 0; g < all_groups; ++g) {
+    TERCET_UNROLL for (int odd = 0; odd < 2; ++odd) {
+      typename F::Query q[RT];
+      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
+        q[r] = F::load_query(panel + g * F::kPanelGroupBytes + (odd * kPanelRows + r * F::kLanes) * 4);
+      }
+      TERCET_UNROLL for (int j = 0; j < NT; ++j) {
+        const typename F::Broadcast b = F::broadcast(reinterpret_cast<const uint8_t*>(&wide[j][odd][g]));
+        TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
+      }
+    }
+    prefetch(ahead + g * kGroupBytes * NT);
   }
 }
 
@@ -73,52 +108,19 @@ struct Sweep {
   const uint8_t* end;  // of the rows: prefetching unmapped pages costs page walks
 };
 
-template <class F, int RT, int NT>
-TERCET_INLINE void accumulate_block(const Sweep<F>& s, typename F::Acc (&acc)[NT][RT], size_t row, size_t g0,
-                                    size_t g1, const uint8_t* ahead) {
-  const size_t group_bytes = F::kPanelGroupBytes;
-  const uint8_t* panel = s.panel.values + g0 * group_bytes + s.row0 * kGroupBytes;
-  const uint8_t* rows = s.rows.data + row * s.rows.stride + g0 * kGroupBytes;
-  const bool with_tail = g1 == s.groups && s.tail != 0;
-  if constexpr (F::kWidened) {
-    // Each row becomes its even elements, then its odd ones, as widening leaves them.
-    constexpr size_t kHalf = kPanelBlockBytes / F::kPanelGroupBytes + 16;
-    alignas(64) float wide[NT][2][kHalf];
-    for (int j = 0; j < NT; ++j) {
-      F::widen(rows + j * s.rows.stride, g1 - g0, with_tail ? s.tail : 0, wide[j][0], wide[j][1]);
-    }
-    const size_t groups = g1 - g0 + (with_tail ? 1 : 0);
-    TERCET_NO_UNROLL for (size_t g = 0; g < groups; ++g) {
-      TERCET_UNROLL for (int odd = 0; odd < 2; ++odd) {
-        typename F::Query q[RT];
-        TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-          q[r] = F::load_query(panel + g * group_bytes + odd * kPanelRows * 4 + r * F::kLanes * 4);
-        }
-        TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-          const typename F::Broadcast b = F::broadcast(reinterpret_cast<const uint8_t*>(&wide[j][odd][g]));
-          TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
-        }
-      }
-      prefetch(ahead + g * kGroupBytes * NT);
-    }
-  } else {
-    accumulate<F, RT, NT>(acc, panel, rows, s.rows.stride, g1 - g0, ahead);
-    if (with_tail) {
-      accumulate_tail<F, RT, NT>(acc, panel + (g1 - g0) * group_bytes, rows + (g1 - g0) * kGroupBytes,
-                                 s.rows.stride, s.tail);
-    }
-  }
-}
-
-// `num_tiles` tiles of NT rows from `row` on: the only or the last block of the panel ends in `out`, the others
-// in `partial`. Not inlined: in one large function with its siblings the accumulators lose their registers.
+// `num_tiles` tiles of NT rows from `row` on: the only or the last block of the panel ends in `out`, the
+// others in `partial`. Not inlined: in one large function with its siblings the accumulators lose their
+// registers.
 template <class F, int RT, int NT, class Out>
 TERCET_NOINLINE void tiles(const Sweep<F>& s, size_t row, size_t num_tiles, size_t g0, size_t g1,
                            typename F::Acc* partial, const uint8_t* ahead, Out& out_ref) {
   Out out = out_ref;  // its vectors stay in registers
+  const size_t stride = s.rows.stride, groups = g1 - g0, tail = g1 == s.groups ? s.tail : 0;
+  const uint8_t* const panel = s.panel.values + g0 * F::kPanelGroupBytes + s.row0 * kGroupBytes;
+  const uint8_t* rows = s.rows.data + row * stride + g0 * kGroupBytes;
   typename F::Acc start[RT];
   TERCET_UNROLL for (int r = 0; r < RT; ++r) start[r] = F::start(s.panel, s.row0 + r * F::kLanes);
-  for (const size_t end = row + num_tiles * NT; row < end; row += NT, partial += NT * RT) {
+  TERCET_NO_UNROLL for (const size_t end = row + num_tiles * NT; row < end; row += NT) {
     typename F::Acc acc[NT][RT];
     if (g0 == 0) {
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
@@ -129,8 +131,18 @@ TERCET_NOINLINE void tiles(const Sweep<F>& s, size_t row, size_t num_tiles, size
         TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = partial[j * RT + r];
       }
     }
-    accumulate_block<F, RT, NT>(s, acc, row, g0, g1, ahead < s.end ? ahead : s.rows.data);
-    ahead += (g1 - g0) * kGroupBytes * NT;
+    if (ahead >= s.end) ahead = rows;  // what is in cache already
+    if constexpr (F::kWidened) {
+      accumulate_widened<F, RT, NT>(acc, panel, rows, stride, groups, tail, ahead);
+    } else {
+      accumulate<F, RT, NT>(acc, panel, rows, stride, groups, ahead);
+      if (tail) {
+        accumulate_tail<F, RT, NT>(acc, panel + groups * F::kPanelGroupBytes, rows + groups * kGroupBytes, stride,
+                                   tail);
+      }
+    }
+    rows += NT * stride;
+    ahead += groups * kGroupBytes * NT;
     if (g1 < s.groups) {
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
         TERCET_UNROLL for (int r = 0; r < RT; ++r) partial[j * RT + r] = acc[j][r];
@@ -143,15 +155,16 @@ TERCET_NOINLINE void tiles(const Sweep<F>& s, size_t row, size_t num_tiles, size
       }
       out(row, scores);
     }
+    partial += NT * RT;
   }
   out_ref = out;
 }
 
-// Rows in tiles of NT, what is left over in tiles of half the size, and half of that: an instance for every count
-// would spare about 3 % on texts of 50 tokens and double the code.
+// Rows in tiles of NT, what is left over in tiles of half the size, and half of that: an instance for every
+// count would spare about 3 % on texts of 50 tokens and double the code.
 template <class F, int RT, int NT, class Out>
 TERCET_INLINE void tiles_of(const Sweep<F>& s, size_t count, size_t row, size_t g0, size_t g1,
-                              typename F::Acc* partial, const uint8_t* ahead, Out& out) {
+                            typename F::Acc* partial, const uint8_t* ahead, Out& out) {
   if constexpr (NT > 0) {
     const size_t whole = count / NT;
     if (whole) {
@@ -190,8 +203,8 @@ TERCET_INLINE void for_each_stripe(const Panel& panel, const RowsView& rows, Bod
   const size_t blocks = (groups * F::kPanelGroupBytes + kPanelBlockBytes - 1) / kPanelBlockBytes;
   const size_t block = blocks <= 1 ? groups : (groups + blocks - 1) / blocks;
   for (int row0 = 0; row0 < panel.rows; row0 += kStripe) {
-    const Sweep<F> sweep{panel, rows, row0, groups, row_bytes % kGroupBytes, block,
-                         rows.data + rows.rows * rows.stride};
+    const Sweep<F> sweep{
+        panel, rows, row0, groups, row_bytes % kGroupBytes, block, rows.data + rows.rows * rows.stride};
     if (panel.rows - row0 > F::kLanes) {
       body.template operator()<2>(sweep);
     } else {
@@ -286,7 +299,8 @@ struct FilterOut {
 };
 
 template <class F>
-void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count, CandidateSink& sink) noexcept {
+void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+            CandidateSink& sink) noexcept {
   for_each_stripe<F>(panel, rows, [&]<int RT>(const Sweep<F>& sweep) {
     FilterOut<F, RT> out{&panel, sweep.row0, rows.bias, &sink, {}};
     TERCET_UNROLL for (int r = 0; r < RT; ++r) {

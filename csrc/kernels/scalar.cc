@@ -12,8 +12,8 @@ namespace tercet {
 namespace {
 
 // a * b + c, rounded once. Without an FMA instruction libm computes this in software at tens of nanoseconds;
-// here the product of two floats is exact in double, the sum is rounded to odd there (if inexact, the last bit
-// is forced to 1, so it can never look like a tie), and one more rounding gives the float: Boldo and
+// here the product of two floats is exact in double, the sum is rounded to odd there (if inexact, the last
+// bit is forced to 1, so it can never look like a tie), and one more rounding gives the float: Boldo and
 // Melquiond, "Emulation of FMA and correctly rounded sums", 2008.
 inline float fused(float a, float b, float c) {
 #if defined(FP_FAST_FMAF)
@@ -97,7 +97,8 @@ void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count, f
 }
 
 template <class F>
-void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count, CandidateSink& sink) noexcept {
+void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+            CandidateSink& sink) noexcept {
   float scores[kPanelRows];
   for (size_t row = first; row < first + count; ++row) {
     dot<F>(panel, rows, row, 1, scores);
@@ -128,7 +129,8 @@ size_t peak(size_t rounds) noexcept {
 }
 
 template <class F>
-constexpr PanelKernels panel_kernels(const char* name, size_t group_bytes, decltype(PanelKernels::pack) pack) {
+constexpr PanelKernels panel_kernels(const char* name, size_t group_bytes,
+                                     decltype(PanelKernels::pack) pack) {
   return {name, group_bytes, pack, maxsim<F>, dot<F>, filter<F>, peak<F>};
 }
 

@@ -24,7 +24,7 @@ struct Unscaled {
   using Acc = __m512;
   static constexpr int kLanes = 16;
   template <int RT>
-  static constexpr int kTokens = 8;
+  static constexpr int kTokens = RT == 1 ? 8 : 12;
   template <int NT>
   struct Scales {
     explicit Scales(const uint16_t*) {}

@@ -1,4 +1,4 @@
-"""Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking. Needs numpy alone."""
+"""Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking; on numpy alone."""
 
 from tercet._core import __version__
 from tercet.indexes import FlatIndex, MultiVectorIndex, open

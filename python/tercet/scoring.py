@@ -34,9 +34,7 @@ def dot(queries: Any, docs: Any, *, threads: int | None = None) -> npt.NDArray[n
     return _core.dot(q.data, d.data, check_threads(threads))
 
 
-def topk(
-    queries: Any, docs: Any, k: int, *, metric: Metric = "dot", threads: int | None = None
-) -> Hits:
+def topk(queries: Any, docs: Any, k: int, *, metric: Metric = "dot", threads: int | None = None) -> Hits:
     """Return the exact best ``k`` documents of every query, without ever forming the score matrix.
 
     Args:
@@ -99,7 +97,7 @@ def maxsim_grid(query: Any, doc: Any) -> npt.NDArray[np.float32]:
 
 
 def cpu_info() -> dict[str, Any]:
-    """Return which instructions and kernels are used: ``isa``, ``supported``, ``kernels``, ``threads``, ``cuda``.
+    """Return what runs here: ``isa``, ``supported`` levels, ``kernels`` by format, ``threads``, ``cuda``.
 
     The level is the highest this machine supports, or the one named by the environment variable
     ``TERCET_ISA``; the number of threads comes from ``TERCET_NUM_THREADS``, else from the scheduler affinity

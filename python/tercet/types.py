@@ -37,7 +37,7 @@ class Hits:
         ids, scores = np.asarray(ids), np.asarray(scores)
         if ids.ndim != 2 or ids.shape != scores.shape:
             raise ValueError(
-                f"ids and scores must be two-dimensional and equal in shape, got {ids.shape} and {scores.shape}"
+                f"ids and scores: expected two equal shapes [nq, k], got {ids.shape} and {scores.shape}"
             )
         self.ids = ids
         self.scores = scores

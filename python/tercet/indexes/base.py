@@ -97,7 +97,7 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
         return items
     numbers = []
     for i in items:
-        if isinstance(i, (bool, np.bool_)) or isinstance(i, str) or not hasattr(i, "__index__"):
+        if isinstance(i, (bool, np.bool_, str)) or not hasattr(i, "__index__"):
             raise TypeError(f"ids: expected all integers or all strings, got {i!r} ({type(i).__name__})")
         numbers.append(operator.index(i))
     try:

@@ -28,7 +28,7 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (one byte a dimension and a 2-byte scale per token), ``"bfloat16"`` or ``"float32"``.
+        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"bfloat16"`` or ``"float32"``.
     """
 
     _native: _core.MultiVectorIndex
@@ -43,9 +43,9 @@ class MultiVectorIndex(BaseIndex):
         """Add documents, or replace those whose id is there. All or nothing.
 
         Args:
-            vectors: a list of ``[tokens, dim]`` arrays or tensors as ``MultiVectorEncoder.encode_document``
-                returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` (all tokens count), or
-                one document ``[tokens, dim]``. A document may have no tokens: it scores ``-inf``.
+            vectors: a list of ``[tokens, dim]`` arrays or tensors, as ``MultiVectorEncoder.encode_document``
+                returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` whose tokens all
+                count, or one document ``[tokens, dim]``. A document without tokens scores ``-inf``.
             ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
             threads: how many to use; all by default.
 
@@ -74,9 +74,7 @@ class MultiVectorIndex(BaseIndex):
         tokens = self._tokens(queries, "queries")
         rows = as_float32(tokens.rows).data
         filters = as_filters(filter, len(tokens))
-        return Hits(
-            *self._native.search(rows, tokens.offsets, check_k(k), filters, check_threads(threads))
-        )
+        return Hits(*self._native.search(rows, tokens.offsets, check_k(k), filters, check_threads(threads)))
 
     def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
         """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
@@ -128,9 +126,7 @@ class MultiVectorIndex(BaseIndex):
     ) -> MultiVectorIndex:
         try:
             index = cls(header["dim"], codec=header["codec"])
-            index._native.restore(
-                sections["ids"], sections["offsets"], sections["codes"], sections["scales"]
-            )
+            index._native.restore(sections["ids"], sections["offsets"], sections["codes"], sections["scales"])
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index

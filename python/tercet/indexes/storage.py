@@ -104,7 +104,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         start = base + entry["offset"]
         raw = memoryview(data)[start : start + count * dtype.itemsize]
         if len(raw) != count * dtype.itemsize or (zlib.crc32(raw) if count else 0) != entry["crc"]:
-            raise ValueError(f"{name}: damaged index: the checksum of section {entry['name']!r} does not match")
+            raise ValueError(
+                f"{name}: damaged index: the checksum of section {entry['name']!r} does not match"
+            )
         if any(data[end:start]):
             raise ValueError(f"{name}: damaged index: bytes between sections are not zero")
         end = max(end, start + len(raw))

@@ -1,0 +1,54 @@
+# Each target is enough on a machine with Python >= 3.10, a C++20 compiler and the package registry.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# A CPU build of torch; without it a plain install may bring gigabytes of GPU libraries.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test test-isa native lint bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.torch: | $(BIN)/python
+	$(BIN)/pip install --quiet $(TORCH)
+	@touch $@
+
+# The demonstration: three architectures on a judged medical collection.
+demo: $(VENV)/.torch
+	$(BIN)/pip install --quiet ".[demo]"
+	HF_HUB_OFFLINE=1 $(BIN)/tercet demo
+
+# The test suite, models included.
+test: $(VENV)/.torch
+	$(BIN)/pip install --quiet ".[demo,test,dev]"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# The suite on every level of instructions this machine has.
+test-isa: $(VENV)/.torch
+	$(BIN)/pip install --quiet ".[demo,test,dev]"
+	for isa in $$($(BIN)/python -c "import tercet; print(*tercet.cpu_info()['supported'])"); do \
+	  echo "== TERCET_ISA=$$isa"; \
+	  HF_HUB_OFFLINE=1 TERCET_ISA=$$isa $(BIN)/python -m pytest -q || exit 1; \
+	done
+
+# The native tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+native: | $(BIN)/python
+	$(BIN)/pip install --quiet cmake ninja
+	$(BIN)/cmake --preset asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+	$(BIN)/cmake --build --preset asan
+	build/asan/csrc_tests
+
+lint: | $(BIN)/python
+	$(BIN)/pip install --quiet "ruff>=0.6" "clang-format>=18"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cc' 'csrc/*.h' 'tests/csrc/*')
+
+bench: $(VENV)/.torch
+	$(BIN)/pip install --quiet ".[demo,bench]"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest bench/
+
+clean:
+	rm -rf build $(VENV)

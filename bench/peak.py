@@ -1,0 +1,88 @@
+"""The limits of one core, by measurement: what every fraction in the tables is a fraction of.
+
+Multiply-adds per second of the instruction that a format's kernels are made of, run on registers; and bytes
+per second of reading a buffer of a given size. ``python bench/peak.py`` prints them in a few seconds;
+``pytest bench/bench_peak.py`` over many rounds and beside a peer.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import tercet
+from harness.clock import CLOCKS
+from harness.machine import cache_bytes, describe, one_core
+from harness.report import number
+from tercet import _core
+
+FORMATS = ("float32", "bfloat16", "int8")
+SAMPLE = 1e-3  # seconds of a reading: long against the clock, short against a scheduler's time slice
+LARGEST_BUFFER = 256 << 20
+
+
+class InstructionPeak:
+    """Calling it reads the peak once, in multiply-adds per second."""
+
+    def __init__(self, form: str, isa: str | None = None, clock: str = "wall") -> None:
+        self.form = form
+        self.isa = isa or tercet.cpu_info()["isa"]
+        self._clock = CLOCKS[clock]
+        self._rounds, elapsed = 16, 0.0
+        while elapsed < SAMPLE / 4:
+            self._rounds *= 2
+            start = time.perf_counter()
+            _core.peak_macs(self.form, self.isa, self._rounds)
+            elapsed = time.perf_counter() - start
+        self._rounds = max(1, int(self._rounds * SAMPLE / elapsed))
+
+    def __call__(self) -> float:
+        start, tick = time.perf_counter(), self._clock()
+        rate = _core.peak_macs(self.form, self.isa, self._rounds)  # by the wall clock
+        tock, end = self._clock(), time.perf_counter()
+        return rate if self._clock is time.perf_counter else rate * (end - start) / (tock - tick)
+
+
+class ReadBandwidth:
+    """Calling it reads the bandwidth once, in bytes per second, from a buffer of about ``size`` bytes."""
+
+    def __init__(self, size: int, clock: str = "wall") -> None:
+        size = max(4096, min(size, LARGEST_BUFFER)) // 4096 * 4096
+        self._clock = CLOCKS[clock]
+        self._isa = tercet.cpu_info()["supported"][-1]  # loads are as wide as the machine has them
+        self._buffer = np.ones(size, np.uint8)
+        self._repeat = max(1, int(SAMPLE * 20e9 / size))
+
+    def __call__(self) -> float:
+        start, tick = time.perf_counter(), self._clock()
+        rate = _core.read_bandwidth(self._buffer, self._isa, self._repeat)
+        tock, end = self._clock(), time.perf_counter()
+        return rate if self._clock is time.perf_counter else rate * (end - start) / (tock - tick)
+
+
+def levels() -> dict[str, int]:
+    """Return buffer sizes that lie in each level of the memory hierarchy."""
+    caches = cache_bytes()
+    # Half a cache is surely in it; of L3, which is shared, the neighbours leave less.
+    return {
+        "L1": caches[1] // 2,
+        "L2": caches[2] // 2,
+        "L3": max(caches[3] // 4, caches[2] * 2),
+        "DRAM": LARGEST_BUFFER,
+    }
+
+
+def main() -> None:
+    with one_core(None) as pinned:
+        print(*describe(pinned, "wall"), sep="\n")
+        for isa in tercet.cpu_info()["supported"]:
+            rates = [max(peak() for _ in range(50)) for peak in (InstructionPeak(f, isa) for f in FORMATS)]
+            cells = ", ".join(f"{f} {number(r / 1e9)}" for f, r in zip(FORMATS, rates, strict=True))
+            print(f"{isa:>12}: {cells} GMAC/s")
+        for level, size in levels().items():
+            read = ReadBandwidth(size)
+            print(f"{level:>12}: {number(max(read() for _ in range(10)) / 1e9)} GB/s ({size >> 10:,} KiB)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The files of an index directory: what is current, who may write, and how a change becomes visible.
+
+::
+
+    manifest.json            which index file is current, and the model that made it; replaced in one step
+    index-<generation>.tercet    the vectors, written by ``index.save``, never changed afterwards
+    documents.sqlite         texts and metadata
+    writer.lock              held while something is written
+
+A commit writes texts, then the new index file, then the manifest. Whatever a crash leaves half done is not
+named by the manifest, so nobody reads it, and the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tercet.indexes.storage import replace_file
+
+__all__ = ["DOCUMENTS", "Manifest", "index_name", "is_ours", "read_manifest", "remove_stale", "writing"]
+
+FORMAT = "tercet-retriever"
+VERSION = 1
+MANIFEST, DOCUMENTS, LOCK = "manifest.json", "documents.sqlite", "writer.lock"
+
+_INDEX_NAME = re.compile(r"index-(\d+)\.tercet")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says beside format and version.
+
+    Attributes:
+        kind: ``"single"`` or ``"multi"``, vectors per document.
+        codec: how the index stores them.
+        encoder: the fingerprint of the model that made them.
+        index: name of the current index file.
+        generation: number of the commit, rising.
+    """
+
+    kind: str
+    codec: str
+    encoder: dict[str, Any]
+    index: str
+    generation: int
+
+    def write(self, directory: Path) -> None:
+        """Make this the current state, in one step that survives a crash of the machine."""
+        content = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=2) + "\n"
+        replace_file(directory / MANIFEST, lambda file: file.write(content.encode()))
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Return the current state.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such directory.
+        ValueError: it is no index, its manifest is damaged, or a newer tercet wrote it.
+    """
+    path = directory / MANIFEST
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if not directory.exists():
+            raise FileNotFoundError(errno.ENOENT, "no such index directory", str(directory)) from None
+        raise ValueError(f"{directory}: not a tercet index (it has no {MANIFEST})") from None
+    try:
+        record = json.loads(content)
+    except ValueError as e:
+        raise ValueError(f"{path}: damaged, or not of tercet: {e}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise ValueError(
+            f"{directory}: not a tercet index ({MANIFEST}: expected format {FORMAT!r}, got {found!r})"
+        )
+    version = record.get("version")
+    if not isinstance(version, int) or version != VERSION:
+        advice = "; a newer tercet wrote it" if isinstance(version, int) and version > VERSION else ""
+        raise ValueError(f"{directory}: expected format version {VERSION}, got {version!r}{advice}")
+    try:
+        fields = {name: record[name] for name in ("kind", "codec", "encoder", "index", "generation")}
+    except KeyError as e:
+        raise ValueError(f"{path}: damaged, {e} is missing") from None
+    well_typed = (
+        fields["kind"] in ("single", "multi")
+        and isinstance(fields["codec"], str)
+        and isinstance(fields["encoder"], dict)
+        and type(fields["generation"]) is int
+        and isinstance(fields["index"], str)
+        and _INDEX_NAME.fullmatch(fields["index"])  # a path elsewhere must not be followed
+    )
+    if not well_typed:
+        raise ValueError(f"{path}: damaged, it holds {fields}")
+    return Manifest(**fields)
+
+
+def index_name(generation: int) -> str:
+    """Return the name of an index file."""
+    return f"index-{generation:06d}.tercet"
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a directory entry is one that an index without a manifest may consist of."""
+    return name == LOCK or name.startswith((DOCUMENTS, MANIFEST + ".", "index-"))
+
+
+def remove_stale(directory: Path, current: str) -> None:
+    """Delete all index files but the current one, and what killed writers left half written."""
+    for entry in directory.iterdir():
+        if entry.name.startswith(("index-", MANIFEST + ".")) and entry.name != current:
+            with suppress(OSError):  # Windows keeps a file that a reader has mapped; a later commit gets it
+                entry.unlink()
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Hold the directory's write lock; the system releases it when the process dies.
+
+    Raises:
+        BlockingIOError: another writer holds it.
+    """
+    with open(directory / LOCK, "ab") as file:
+        try:
+            _acquire(file.fileno())
+        except OSError as e:
+            if e.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise
+            raise BlockingIOError(errno.EAGAIN, "another writer is at work here", str(directory)) from None
+        try:
+            yield
+        finally:
+            _release(file.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _acquire(file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+    def _release(file: int) -> None:
+        os.lseek(file, 0, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _acquire(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _release(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)

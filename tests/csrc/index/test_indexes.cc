@@ -1,0 +1,116 @@
+// The indexes under sanitizers: random changes against a map, and searches from several threads meanwhile.
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "check.h"
+#include "core/error.h"
+#include "index/flat.h"
+#include "index/multivector.h"
+
+using namespace tercet;
+
+namespace {
+
+std::vector<float> vectors(size_t count, uint32_t dim, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count * dim);
+  for (float& v : values) v = normal(random);
+  return values;
+}
+
+}  // namespace
+
+TEST(flat_index_follows_a_map) {
+  std::mt19937 random(3);
+  constexpr uint32_t kDim = 19;
+  for (const char* codec : {"float32", "bfloat16", "int8"}) {
+    for (const Metric metric : {Metric::dot, Metric::cosine, Metric::l2}) {
+      FlatIndex index(kDim, metric, codec);
+      std::map<int64_t, std::vector<float>> model;
+      for (int step = 0; step < 60; ++step) {
+        IntIds ids;
+        while (ids.size() < 5) {
+          const int64_t id = random() % 40;
+          if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+        }
+        if (step % 3 == 2) {
+          IntIds present;
+          for (int64_t id : ids) {
+            if (model.erase(id)) present.push_back(id);
+          }
+          index.remove(Ids(present));
+        } else {
+          const std::vector<float> rows = vectors(ids.size(), kDim, random);
+          const Ids given(ids);
+          index.add(rows.data(), kDim, ids.size(), &given, 2);
+          for (size_t i = 0; i < ids.size(); ++i) {
+            model[ids[i]] = {rows.begin() + static_cast<long>(i * kDim),
+                             rows.begin() + static_cast<long>((i + 1) * kDim)};
+          }
+        }
+        CHECK(index.size() == model.size());
+        const std::vector<float> query = vectors(1, kDim, random);
+        const Results hits = index.search(query.data(), 1, 50, {}, 2);
+        CHECK(hits.filled[0] == model.size());
+        IntIds found(std::get<IntIds>(hits.ids).begin(), std::get<IntIds>(hits.ids).begin() + hits.filled[0]);
+        std::sort(found.begin(), found.end());
+        IntIds expected;
+        for (const auto& [id, row] : model) expected.push_back(id);
+        CHECK(found == expected);
+      }
+      CHECK_FAILS(index.remove(Ids(IntIds{1000})), "1000");
+    }
+  }
+}
+
+TEST(multivector_index_compacts_and_keeps_every_token) {
+  std::mt19937 random(4);
+  constexpr uint32_t kDim = 8;
+  MultiVectorIndex index(kDim, "float32");
+  std::map<int64_t, std::vector<float>> model;
+  for (int step = 0; step < 200; ++step) {
+    const int64_t id = random() % 30;
+    if (step % 4 == 3 && model.count(id)) {
+      index.remove(Ids(IntIds{id}));
+      model.erase(id);
+    } else {
+      const size_t tokens = random() % 20;
+      std::vector<float> rows = vectors(tokens, kDim, random);
+      const Ids given(IntIds{id});
+      index.add({rows.data(), kDim, {0, tokens}}, &given, 1);
+      model[id] = rows;
+    }
+    for (const auto& [key, rows] : model) CHECK(index.get(Ids(IntIds{key})).values == rows);
+    CHECK(index.size() == model.size());
+  }
+}
+
+TEST(searching_while_changing) {
+  constexpr uint32_t kDim = 16;
+  MultiVectorIndex index(kDim, "int8");
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> readers;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([&, t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      while (!stop) {
+        const std::vector<float> query = vectors(4, kDim, random);
+        const Results hits = index.search({query.data(), kDim, {0, 4}}, 5, {}, 2);
+        CHECK(hits.filled[0] <= 5);
+      }
+    });
+  }
+  std::mt19937 random(99);
+  for (int step = 0; step < 300; ++step) {
+    const std::vector<float> rows = vectors(12, kDim, random);
+    const Ids ids(IntIds{step % 20, 100 + step % 7});
+    index.add({rows.data(), kDim, {0, 5, 12}}, &ids, 2);
+    if (step % 3 == 0) index.remove(Ids(IntIds{step % 20}));
+  }
+  stop = true;
+  for (auto& reader : readers) reader.join();
+  CHECK(index.size() > 0);
+}

@@ -1,0 +1,236 @@
+// Every level against the scalar one, on buffers of exactly the needed size: under AddressSanitizer a read
+// past a row, a panel or a scale is an error.
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "core/aligned.h"
+#include "core/bfloat16.h"
+#include "cpu/features.h"
+#include "kernels/kernels.h"
+
+using namespace tercet;
+
+namespace {
+
+struct Problem {
+  Format format;
+  uint32_t dim;
+  int query_rows;
+  std::unique_ptr<uint8_t[]> queries, rows;
+  std::unique_ptr<uint16_t[]> scales;
+  std::unique_ptr<float[]> bias;
+  size_t num_rows;
+
+  Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random)
+      : format(f), dim(d), query_rows(q), num_rows(n) {
+    const size_t bytes = d * element_bytes(f);
+    queries.reset(new uint8_t[bytes * static_cast<size_t>(q)]);
+    rows.reset(new uint8_t[bytes * n + (n == 0)]);
+    scales.reset(new uint16_t[n + (n == 0)]);
+    bias.reset(new float[n + (n == 0)]);
+    fill(queries.get(), d * static_cast<size_t>(q), random, true);
+    fill(rows.get(), d * n, random, false);
+    for (size_t i = 0; i < n; ++i) {
+      scales[i] = float_to_bfloat16(0.001f * static_cast<float>(1 + random() % 100));
+      bias[i] = static_cast<float>(random() % 100) - 50;
+    }
+  }
+
+  void fill(uint8_t* out, size_t count, std::mt19937& random, bool query) const {
+    std::normal_distribution<float> normal;
+    for (size_t i = 0; i < count; ++i) {
+      const float x = normal(random);
+      const uint16_t half = float_to_bfloat16(x);
+      const int code = static_cast<int>(random() % 255) - 127;
+      const uint8_t byte = static_cast<uint8_t>(query ? code : code + 128);
+      if (format == Format::float32) std::memcpy(out + 4 * i, &x, 4);
+      if (format == Format::bfloat16) std::memcpy(out + 2 * i, &half, 2);
+      if (format == Format::int8) out[i] = byte;
+    }
+  }
+
+  RowsView view(bool with_bias) const {
+    RowsView v;
+    v.data = rows.get();
+    v.rows = num_rows;
+    v.stride = dim * element_bytes(format);
+    v.dim = dim;
+    v.format = format;
+    if (format == Format::int8) v.scales = scales.get();
+    if (with_bias) v.bias = bias.get();
+    return v;
+  }
+};
+
+struct Packed {
+  AlignedVector<uint8_t> values;
+  AlignedVector<int32_t> start = AlignedVector<int32_t>(kPanelRows);
+  AlignedVector<float> scales = AlignedVector<float>(kPanelRows);
+  Panel panel;
+
+  Packed(const PanelKernels& kernel, const Problem& p) {
+    const size_t groups = (p.dim * element_bytes(p.format) + 3) / 4;
+    values.resize(groups * kernel.panel_group_bytes);
+    for (int r = 0; r < kPanelRows; ++r) scales[r] = 0.5f + static_cast<float>(r);
+    kernel.pack(p.queries.get(), p.dim * element_bytes(p.format), p.query_rows, p.dim, values.data(),
+                start.data());
+    panel = {values.data(), start.data(), scales.data(), p.query_rows};
+  }
+};
+
+// The bfloat16 instruction rounds differently; everything else is bit-identical.
+bool same(float a, float b, bool exact) {
+  if (exact) return std::memcmp(&a, &b, 4) == 0 || a == b;
+  return std::abs(a - b) <= 1e-2f * (1 + std::abs(b));
+}
+
+void compare(const Kernels& level, const Problem& p) {
+  const bool exact = !(level.isa == Isa::avx512_bf16 && p.format == Format::bfloat16);
+  const PanelKernels& fast = level.panel(p.format);
+  const PanelKernels& slow = kernels_for(Isa::scalar).panel(p.format);
+  const Packed a(fast, p), b(slow, p);
+
+  // texts of every small length, the last rows included
+  std::vector<TokenSpan> texts;
+  for (size_t begin = 0, length = 0; begin + length <= p.num_rows;
+       begin += length, length = (length + 1) % 21) {
+    texts.push_back({begin, length});
+    if (length > 20) break;
+  }
+  texts.push_back({0, p.num_rows});
+  std::vector<float> best_a(texts.size() * kPanelRows), best_b(best_a);
+  fast.maxsim(a.panel, p.view(false), texts.data(), texts.size(), best_a.data(), kPanelRows);
+  slow.maxsim(b.panel, p.view(false), texts.data(), texts.size(), best_b.data(), kPanelRows);
+  bool equal = true;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    for (int r = 0; r < p.query_rows; ++r) {
+      equal = equal && same(best_a[i * kPanelRows + r], best_b[i * kPanelRows + r], exact);
+    }
+  }
+  CHECK(equal);
+
+  for (const bool bias : {false, true}) {
+    const size_t first = p.num_rows / 3, count = p.num_rows - first;
+    AlignedVector<float> dot_a(count * kPanelRows), dot_b(count * kPanelRows);
+    fast.dot(a.panel, p.view(bias), first, count, dot_a.data());
+    slow.dot(b.panel, p.view(bias), first, count, dot_b.data());
+    equal = true;
+    for (size_t i = 0; i < count; ++i) {
+      for (int r = 0; r < p.query_rows; ++r) {
+        equal = equal && same(dot_a[i * kPanelRows + r], dot_b[i * kPanelRows + r], exact);
+      }
+    }
+    CHECK(equal);
+
+    // what filter keeps is what dot says reaches the threshold, in row order
+    std::vector<std::vector<Candidate>> kept(kPanelRows, std::vector<Candidate>(count));
+    CandidateSink sink;
+    for (int r = 0; r < kPanelRows; ++r) {
+      sink.candidates[r] = kept[r].data();
+      sink.counts[r] = 0;
+      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : INFINITY;
+    }
+    fast.filter(a.panel, p.view(bias), first, count, sink);
+    for (int r = 0; r < p.query_rows; ++r) {
+      size_t at = 0;
+      bool right = true;
+      for (size_t i = 0; i < count; ++i) {
+        const float score = dot_a[i * kPanelRows + r];
+        if (!(score >= sink.thresholds[r])) continue;
+        right = right && at < sink.counts[r] && kept[r][at].row == first + i && kept[r][at].score == score;
+        ++at;
+      }
+      CHECK(right && at == sink.counts[r]);
+    }
+  }
+}
+
+}  // namespace
+
+TEST(every_level_equals_scalar) {
+  std::mt19937 random(7);
+  for (const Isa isa : supported_isas()) {
+    for (const Format format : {Format::float32, Format::bfloat16, Format::int8}) {
+      for (const uint32_t dim :
+           {1u, 2u, 3u, 5u, 7u, 16u, 31u, 33u, 64u, 100u, 128u, 129u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
+        for (const int queries : {1, 8, 9, 16, 17, 32})
+          compare(kernels_for(isa), Problem(format, dim, queries, 61, random));
+      }
+      compare(kernels_for(isa), Problem(format, 48, 5, 0, random));
+      compare(kernels_for(isa), Problem(format, 48, 5, 1, random));
+    }
+  }
+}
+
+TEST(pairs_equal_scalar) {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  const Kernels& slow = kernels_for(Isa::scalar);
+  for (const Isa isa : supported_isas()) {
+    const Kernels& fast = kernels_for(isa);
+    for (size_t dim = 0; dim < 200; ++dim) {
+      std::unique_ptr<float[]> a(new float[dim + 1]), b(new float[dim + 1]);
+      std::unique_ptr<uint16_t[]> ha(new uint16_t[dim + 1]), hb(new uint16_t[dim + 1]);
+      std::vector<int8_t> ia(dim);
+      std::vector<uint8_t> ib(dim);
+      for (size_t k = 0; k < dim; ++k) {
+        a[k] = normal(random), b[k] = normal(random);
+        ha[k] = float_to_bfloat16(a[k]), hb[k] = float_to_bfloat16(b[k]);
+        ia[k] = static_cast<int8_t>(random()), ib[k] = static_cast<uint8_t>(random());
+      }
+      CHECK(fast.pair_float32(a.get(), b.get(), dim) == slow.pair_float32(a.get(), b.get(), dim));
+      CHECK(fast.pair_bfloat16(ha.get(), hb.get(), dim) == slow.pair_bfloat16(ha.get(), hb.get(), dim));
+      CHECK(fast.pair_int8(ia.data(), ib.data(), dim) == slow.pair_int8(ia.data(), ib.data(), dim));
+    }
+  }
+}
+
+TEST(scalar_fused_multiply_add_is_the_exact_one) {
+  // One dimension gives a * b, two give fma: cover cancellation, subnormals and every exponent.
+  std::mt19937 random(9);
+  const Kernels& scalar = kernels_for(Isa::scalar);
+  for (int i = 0; i < 200000; ++i) {
+    float a[33] = {}, b[33] = {};
+    const auto any = [&] {
+      float x;
+      do {
+        const uint32_t bits = random();
+        std::memcpy(&x, &bits, 4);
+      } while (!std::isfinite(x));
+      return x;
+    };
+    a[0] = any(), b[0] = 1;
+    a[32] = any(), b[32] = any();
+    if (i % 2) a[0] = -a[32] * b[32] * (1 + static_cast<float>(static_cast<int>(random() % 5) - 2) * 1e-7f);
+    if (!std::isfinite(a[0])) continue;
+    const float expected = std::fma(a[32], b[32], a[0]), got = scalar.pair_float32(a, b, 33);
+    CHECK(expected == got || (std::isnan(expected) && std::isnan(got)));
+  }
+}
+
+TEST(non_finite_values_are_found_anywhere) {
+  for (const Isa isa : supported_isas()) {
+    const Kernels& level = kernels_for(isa);
+    for (size_t count : {1u, 3u, 16u, 17u, 40u, 100u}) {
+      std::unique_ptr<float[]> values(new float[count]);
+      std::unique_ptr<uint16_t[]> halves(new uint16_t[count]);
+      const auto finite = [&](Format format) {
+        const void* data = format == Format::float32 ? static_cast<void*>(values.get()) : halves.get();
+        return level.all_finite(format, static_cast<const uint8_t*>(data), count);
+      };
+      for (size_t i = 0; i < count; ++i) values[i] = -3e38f, halves[i] = 0xff7f;
+      CHECK(finite(Format::float32) && finite(Format::bfloat16));
+      for (size_t i = 0; i < count; ++i) {
+        for (float bad : {INFINITY, -INFINITY, NAN}) {
+          values[i] = bad, halves[i] = float_to_bfloat16(bad);
+          CHECK(!finite(Format::float32) && !finite(Format::bfloat16));
+        }
+        values[i] = 1, halves[i] = 0x3f80;
+      }
+    }
+  }
+}

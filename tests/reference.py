@@ -1,0 +1,240 @@
+"""The library in slow, obvious numpy: what everything fast is compared with.
+
+Two kinds of truth. `exact_*` is the number that mathematics gives, in float64, for comparisons within a
+tolerance. Everything else repeats the documented order of operations in float32, so that results must agree
+to the last bit on every instruction set.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+NOTHING = np.float32(-np.inf)  # the score of a document without tokens
+
+# ---- rounding
+
+
+def round_to_float32(x: Fraction) -> np.float32:
+    """The float32 nearest to a rational number, ties to even, by bisection over all finite float32."""
+    if x == 0:
+        return np.float32(0)
+    low, high = 0, 0x7F800000  # bits of 0 and of infinity; order of bits is order of values
+    while high - low > 1:
+        middle = (low + high) // 2
+        if Fraction(float(_float32_of(middle))) <= abs(x):
+            low = middle
+        else:
+            high = middle
+    above = Fraction(2) ** 128 if high == 0x7F800000 else Fraction(float(_float32_of(high)))
+    down, up = abs(x) - Fraction(float(_float32_of(low))), above - abs(x)
+    nearest = _float32_of(low if (down, low % 2) < (up, high % 2) else high)
+    return nearest if x > 0 else -nearest
+
+
+def _float32_of(bits: int) -> np.float32:
+    return np.uint32(bits).view(np.float32)
+
+
+def fma_exact(a: float, b: float, c: float) -> np.float32:
+    """a * b + c, rounded once: the definition, in rational numbers."""
+    return round_to_float32(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c)))
+
+
+def fma(a: Array, b: Array, c: Array) -> Array:
+    """`fma_exact` for arrays of float32.
+
+    Products are exact in float64. Their sum with `c` is rounded to odd there: if something was cut off and
+    the last bit is even, the neighbour towards the exact value is taken. Such a value lies on the same side
+    of every float32 midpoint as the exact one, so the second rounding is the right one.
+    """
+    with np.errstate(all="ignore"):
+        product, addend = a.astype(np.float64) * b.astype(np.float64), np.asarray(c, np.float64)
+        total = product + addend
+        back = total - product
+        cut_off = (product - (total - back)) + (addend - back)
+        inexact = np.isfinite(total) & (cut_off != 0) & (total.view(np.int64) % 2 == 0)
+        neighbour = np.nextafter(total, np.where(cut_off > 0, np.inf, -np.inf))
+        return np.where(inexact, neighbour, total).astype(np.float32)
+
+
+def bfloat16(x: Array) -> Array:
+    """The bits of the nearest bfloat16, ties to even."""
+    x = np.asarray(x, np.float32)
+    below = (x.view(np.uint32) >> 16).astype(np.uint16)  # towards zero
+    above = below + np.uint16(1)
+    down = np.abs(x.astype(np.float64) - widen(below))
+    up = np.abs(widen(above).astype(np.float64) - x)
+    return np.where((down < up) | ((down == up) & (below % 2 == 0)), below, above)
+
+
+def bfloat16_up(x: Array) -> Array:
+    """The bits of the smallest bfloat16 that is not below a number >= 0."""
+    x = np.asarray(x, np.float32)
+    below = (x.view(np.uint32) >> 16).astype(np.uint16)
+    return np.where(widen(below) < x, below + np.uint16(1), below)
+
+
+def widen(bits: Array) -> Array:
+    """The float32 that bfloat16 bits stand for."""
+    return (np.asarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+# ---- dot products
+
+
+def exact_dot(queries: Array, docs: Array) -> Array:
+    return queries.astype(np.float64) @ docs.astype(np.float64).T
+
+
+def dot(queries: Array, docs: Array) -> Array:
+    """float32[nq, nd]: one fused multiply-add after another, in the order of the dimensions."""
+    scores = np.zeros((len(queries), len(docs)), np.float32)
+    for k in range(queries.shape[1]):
+        scores = fma(queries[:, None, k], docs[None, :, k], scores)
+    return scores
+
+
+def dot_int8(queries: Array, docs: Array) -> Array:
+    """The integer dot products (exact in float64, which BLAS likes), rounded to float32 once."""
+    return exact_dot(queries, docs).astype(np.float32)
+
+
+def pair_dot(a: Array, b: Array) -> np.float32:
+    """One pair: dimension k goes to partial sum k % 32; the sums are folded in halves."""
+    lanes = np.zeros(32, np.float32)
+    for k in range(0, len(a), 32):
+        n = len(a[k : k + 32])
+        lanes[:n] = fma(a[k : k + 32], b[k : k + 32], lanes[:n])
+    with np.errstate(all="ignore"):
+        while len(lanes) > 1:
+            lanes = lanes[: len(lanes) // 2] + lanes[len(lanes) // 2 :]
+    return lanes[0]
+
+
+# ---- late interaction
+
+
+def exact_maxsim(queries: list[Array], docs: list[Array]) -> Array:
+    """For each query token the largest similarity over the document's tokens, summed."""
+    scores = np.full((len(queries), len(docs)), -np.inf)
+    for i, query in enumerate(queries):
+        for j, doc in enumerate(docs):
+            if len(doc):
+                scores[i, j] = exact_dot(query, doc).max(axis=1).sum()
+    return scores
+
+
+def maxsim(grid: Array, query_offsets: Array, doc_offsets: Array) -> Array:
+    """MaxSim from the similarities of all query tokens with all document tokens.
+
+    The maxima of a query are added in four partial sums by their number within the query.
+    """
+    scores = np.full((len(query_offsets) - 1, len(doc_offsets) - 1), NOTHING)
+    for i in range(len(query_offsets) - 1):
+        for j in range(len(doc_offsets) - 1):
+            tile = grid[query_offsets[i] : query_offsets[i + 1], doc_offsets[j] : doc_offsets[j + 1]]
+            if tile.shape[1]:
+                best, sums = tile.max(axis=1) if len(tile) else [], np.zeros(4, np.float32)
+                for r, value in enumerate(best):
+                    sums[r % 4] += value
+                scores[i, j] = (sums[0] + sums[1]) + (sums[2] + sums[3])
+    return scores
+
+
+# ---- order
+
+
+def order(scores: Array, ids: Any) -> Array:
+    """The one total order: score descending, then id ascending. Positions, best first."""
+    return np.lexsort((np.asarray(ids), -scores))  # the last key is the first to count
+
+
+def topk(scores: Array, k: int, ids: Any = None) -> tuple[Array, Array]:
+    """(ids[nq, k], scores[nq, k]) of a score matrix, unfilled places -1 and -inf."""
+    names = np.arange(scores.shape[1]) if ids is None else np.asarray(ids)
+    out_ids = np.full((len(scores), k), -1, object if names.dtype.kind == "U" else np.int64)
+    out_scores = np.full((len(scores), k), NOTHING)
+    for q, row in enumerate(scores):
+        best = order(row, names)[:k]
+        out_ids[q, : len(best)], out_scores[q, : len(best)] = names[best], row[best]
+    return out_ids, out_scores
+
+
+# ---- codecs
+
+
+def int8_encode(rows: Array) -> tuple[Array, Array]:
+    """(codes in -127..127, float32 scales that are bfloat16): value = scale * code."""
+    scales = widen(bfloat16_up(np.abs(rows).max(axis=1) / np.float32(127)))
+    return _int8_codes(rows, scales), scales
+
+
+def int8_encode_query(rows: Array) -> tuple[Array, Array]:
+    """As `int8_encode`, but the scale keeps all bits of float32."""
+    scales = np.abs(rows).max(axis=1) / np.float32(127)
+    return _int8_codes(rows, scales), scales
+
+
+def _int8_codes(rows: Array, scales: Array) -> Array:
+    divisors = np.where(scales == 0, np.float32(1), scales)[:, None]
+    codes = np.clip(np.rint(rows / divisors), -127, 127)  # rint takes ties to even
+    return np.where(scales[:, None] == 0, 0, codes).astype(np.int8)
+
+
+def decode(rows: Array, codec: str) -> Array:
+    """What a codec keeps of rows, as float32."""
+    if codec == "bfloat16":
+        return widen(bfloat16(rows))
+    if codec == "int8":
+        codes, scales = int8_encode(rows)
+        return scales[:, None] * codes
+    return rows
+
+
+def stored_dot(queries: Array, rows: Array, codec: str) -> Array:
+    """The scores of float32 queries with rows stored under a codec."""
+    if codec == "int8":
+        query_codes, query_scales = int8_encode_query(queries)
+        codes, scales = int8_encode(rows)
+        return dot_int8(query_codes, codes) * scales[None, :] * query_scales[:, None]
+    if codec == "bfloat16":
+        return dot(widen(bfloat16(queries)), widen(bfloat16(rows)))
+    return dot(queries, rows)
+
+
+def stored_maxsim(queries: list[Array], docs: list[Array], codec: str) -> Array:
+    """MaxSim of float32 queries with documents stored under a codec."""
+    grid = stored_dot(np.concatenate(queries), np.concatenate(docs), codec)
+    return maxsim(grid, offsets(queries), offsets(docs))
+
+
+def offsets(texts: list[Array]) -> Array:
+    return np.cumsum([0, *map(len, texts)])
+
+
+def unit(rows: Array) -> Array:
+    """Rows of length one, computed in float64; the zero vector stays zero."""
+    lengths = np.sqrt(squared_norms(rows))[:, None]
+    return (rows / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+
+def squared_norms(rows: Array) -> Array:
+    """In float64, summed in the order of the dimensions."""
+    return np.cumsum(rows.astype(np.float64) ** 2, axis=1)[:, -1]
+
+
+def index_scores(queries: Array, rows: Array, metric: str, codec: str) -> Array:
+    """What a FlatIndex must answer."""
+    if metric == "dot":
+        return stored_dot(queries, rows, codec)
+    if metric == "cosine":
+        return stored_dot(unit(queries), unit(rows), codec)
+    # -|q - x|^2 = <2q, x> - |x|^2 - |q|^2; doubling is exact, rounding must not lift it above zero
+    products = stored_dot(2 * queries, rows, codec)
+    products += -squared_norms(decode(rows, codec)).astype(np.float32)[None, :]
+    return np.minimum(products - squared_norms(queries).astype(np.float32)[:, None], 0)

@@ -1,0 +1,201 @@
+"""The command line: what goes to stdout and stderr, and the exit status."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import BagOfWords, LongestFirst, WordVectors
+
+from tercet import cli, encoders, retriever
+
+DOCS = [
+    {"_id": "ä1", "title": "Cats", "text": "cats sleep all day", "year": 2020},
+    {"id": 2, "contents": "dogs bark at night"},
+]
+
+
+@pytest.fixture(autouse=True)
+def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(model: str | None, kind: str) -> Any:
+        print("noise of a model library")
+        return BagOfWords("fake") if kind == "bi" else WordVectors("words")
+
+    def load_recorded(record: dict[str, Any]) -> Any:
+        return load(None, "bi" if record["name"] == "fake" else "colbert")
+
+    monkeypatch.setattr(cli, "_encoder", load)
+    monkeypatch.setattr(retriever, "load_recorded", load_recorded)
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    path = tmp_path / "docs.jsonl"
+    path.write_text("\n".join(json.dumps(d, ensure_ascii=False) for d in DOCS) + "\n\n", encoding="utf-8")
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    status = cli.main([str(a) for a in args])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_index_and_search(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x")
+    assert status == 0
+    assert "2 documents" in out
+    assert "noise" not in out
+    assert "noise" in err
+    status, out, _ = run(capsys, "search", tmp_path / "x", "cats", "-k", 1)
+    assert status == 0
+    assert "ä1  Cats" in out
+    assert "cats sleep all day" in out
+    assert "noise" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_json(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, _ = run(capsys, "search", tmp_path / "x", "dogs", "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [r["rank"] for r in records] == [1, 2]
+    assert [r["id"] for r in records] == [2, "ä1"]
+    assert records[1] | {"score": 0} == {
+        "rank": 2, "id": "ä1", "score": 0, "title": "Cats", "text": "cats sleep all day",
+        "metadata": {"year": 2020},
+    }  # fmt: skip
+
+
+def test_explain(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "index", docs, "-o", tmp_path / "x", "--kind", "colbert", "--codec", "float32")
+    status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain")
+    assert status == 0
+    assert "query token" in out
+    assert "[CLS] *" in out
+    assert "100.0%" not in out
+    status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain", "--json")
+    (record,) = [json.loads(line) for line in out.splitlines()]
+    assert [m["query"] for m in record["explain"]] == ["[CLS]", "dogs", "bark"]
+    assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-4)
+
+
+def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, err = run(capsys, "search", tmp_path / "x", "dogs", "--explain")
+    assert (status, out) == (1, "")
+    assert "kind 'multi'" in err
+
+
+def test_rerank(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = pytest.importorskip("tercet.models")
+    monkeypatch.setattr(models, "CrossEncoder", lambda name: LongestFirst())
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, _ = run(capsys, "search", tmp_path / "x", "dogs", "--rerank", "any", "--depth", 2, "--json")
+    assert status == 0
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["ä1", 2]
+
+
+def test_gzip_and_stdin(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = tmp_path / "docs.jsonl.gz"
+    packed.write_bytes(gzip.compress(docs.read_bytes()))
+    assert run(capsys, "index", packed, "-o", tmp_path / "a")[0] == 0
+    with open(docs) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert run(capsys, "index", "-", "-o", tmp_path / "b")[0] == 0
+    for name in "ab":
+        _, out, _ = run(capsys, "info", tmp_path / name, "--json")
+        assert json.loads(out)["documents"] == 2
+
+
+def test_force(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x")
+    assert (status, out) == (1, "")
+    assert "--force" in err
+    docs.write_text('{"text": "one"}\n')
+    assert run(capsys, "index", docs, "-o", tmp_path / "x", "--force")[0] == 0
+    _, out, _ = run(capsys, "search", tmp_path / "x", "one", "--json")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON"),
+        ('{"text": "a"}\n{"name": "b"}\n', "document 1 (number 1) has no text; its fields: ['name']"),
+        ("[1]\n", "document 0: expected str or a mapping, got list"),
+        ("\n", "no documents"),
+    ],
+)
+def test_bad_documents(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    docs.write_text(content)
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--quiet")
+    assert (status, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("tercet: ")
+    assert message in last
+    assert "Traceback" not in err
+    docs.write_text('{"text": "a"}\n')
+    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0  # the failure left nothing in the way
+
+
+def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for args in (
+        ("search", tmp_path / "nothing", "cats"),
+        ("search", tmp_path, "cats"),
+        ("info", tmp_path),
+        ("index", tmp_path / "nothing.jsonl", "-o", tmp_path / "x"),
+    ):
+        status, out, err = run(capsys, *args)
+        assert (status, out) == (1, "")
+        assert len(err.splitlines()) == 1
+        assert err.startswith("tercet: ")
+        assert str(tmp_path) in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for args in ((), ("nonsense",), ("search", "x"), ("index", "x"), ("search", "x", "y", "-k", "many")):
+        assert run(capsys, *args)[0] == 2
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    for verb in ("demo", "index", "search", "info"):
+        assert verb in out
+
+
+def test_info(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "info")
+    assert status == 0
+    assert "numpy" in out
+    assert "isa" in out
+    facts = json.loads(run(capsys, "info", "--json")[1])
+    assert {"tercet", "python", "torch", "isa"} <= set(facts)
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, _ = run(capsys, "info", tmp_path / "x")
+    assert status == 0
+    assert "documents" in out
+    assert "fake" in out
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(args: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_info", interrupted)
+    assert run(capsys, "info")[0] == 130
+
+
+def test_recorded_models_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="cannot load other 'x' by itself"):
+        encoders.load_recorded({"kind": "other", "name": "x"})
