@@ -21,10 +21,10 @@ HEADER = ("", "median", "10 %", "90 %", "best")
 def measure(benchmark: Any, session: Session, table: str, row: str, read: Any) -> list[float]:
     """Take many readings, one per round, and add a row of GMAC/s or GB/s."""
     rates: list[float] = []
+    benchmark.group = table
     rounds = min(ROUNDS, session.effort.most)
     benchmark.pedantic(lambda: rates.append(read()), rounds=rounds, warmup_rounds=1)
     low, median, high = np.quantile(rates, (0.1, 0.5, 0.9))
-    benchmark.group = table
     benchmark.extra_info.update(median=float(median), best=max(rates))
     cells = [row, *(number(rate / 1e9) for rate in (median, low, high, max(rates)))]
     session.report.add(table, HEADER, "all", [cells])

@@ -24,6 +24,10 @@ def vectors() -> tuple[np.ndarray, np.ndarray]:
     return unit_rows(rng, N, DIM), unit_rows(rng, 256, DIM)
 
 
+def queries_of(n: int) -> str:
+    return "1 query" if n == 1 else f"{n} queries"
+
+
 def contenders(k: int) -> list[Peer]:
     return [
         Peer("faiss IndexFlatIP", "faiss_flat.topk", {"k": k}),
@@ -39,7 +43,7 @@ def test_float32(side_by_side: SideBySide, nq: int, k: int) -> None:
     same = same_lists(queries, docs, tercet.topk(queries, docs, k).ids)
     side_by_side(
         EXACT,
-        f"{nq} queries, k={k}",
+        f"{queries_of(nq)}, k={k}",
         "tercet.topk",
         lambda: tercet.topk(queries, docs, k, threads=1),
         work=Work(nq * docs.size, docs.nbytes),
@@ -60,7 +64,7 @@ def test_codec(side_by_side: SideBySide, nq: int, codec: str) -> None:
     recall = overlap(tercet.topk(queries, docs, 10).ids)
     side_by_side(
         CODECS,
-        f"{nq} queries, {codec}",
+        f"{queries_of(nq)}, {codec}",
         f"FlatIndex {codec}",
         lambda: index.search(queries, 10, threads=1),
         work=Work(nq * docs.size, index.nbytes),

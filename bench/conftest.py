@@ -54,6 +54,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Mod
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != "bench_peak.py")  # the limits first
     if config.getoption("--quick", False):
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
@@ -68,7 +69,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
         one_core(config.getoption("--core", None)) as pinned,
         tempfile.TemporaryDirectory(prefix="tercet-bench-") as folder,
     ):
-        report.head = describe(pinned, clock)
+        report.head = describe(f"one thread, {pinned}, {clock} time")
         contest = Contest(Path(folder), clock)
         yield Session(contest, report, clock, QUICK if config.getoption("--quick", False) else FULL)
         contest.close()

@@ -74,7 +74,7 @@ def levels() -> dict[str, int]:
 
 def main() -> None:
     with one_core(None) as pinned:
-        print(*describe(pinned, "wall"), sep="\n")
+        print(*describe(f"one thread, {pinned}, wall time"), sep="\n")
         for isa in tercet.cpu_info()["supported"]:
             rates = [max(peak() for _ in range(50)) for peak in (InstructionPeak(f, isa) for f in FORMATS)]
             cells = ", ".join(f"{f} {number(r / 1e9)}" for f, r in zip(FORMATS, rates, strict=True))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import reference
+from levels import same_bits
 
 import tercet
 from tercet.arrays import Rows
@@ -38,8 +39,13 @@ class Case(NamedTuple):
     query_counts: list[int]
 
     @property
-    def offsets(self) -> Array:
+    def doc_offsets(self) -> Array:
         return np.cumsum([0, *self.lengths])
+
+    @property
+    def query_offsets(self) -> Array:
+        """Two queries of one token, and one of all the others."""
+        return np.array([0, 1, 2, len(self.queries.data)])
 
 
 def rows(values: Array, form: str) -> Rows:
@@ -120,39 +126,95 @@ def extremes() -> Iterator[Case]:
                 yield Case(f"{form}/{dim}/{name}", *parts, [1, 0, 3, 5], [17])
 
 
-def results() -> dict[str, Array]:
+def index_inputs(dim: int) -> tuple[Array, Array, list[Array], list[Array]]:
+    """Queries and rows, texts of 1 to 40 and of 0 to 7 tokens; some rows and texts are there twice."""
+    rng = np.random.default_rng(dim)
+    vectors = (rng.standard_normal((150, dim)) * rng.uniform(0.1, 10, (150, 1))).astype(np.float32)
+    vectors[-30:] = vectors[:30]
+    vectors[5] = 0
+    queries = rng.standard_normal((35, dim)).astype(np.float32)
+    texts = [vectors[i : i + n] for i, n in enumerate(rng.integers(0, 8, 120))]
+    texts += texts[:10]
+    questions = [vectors[-n:] for n in (1, 7, 33, 2, 40, 5)]
+    return queries, vectors, questions, texts
+
+
+def many_rows() -> tuple[Array, Array]:
+    """Enough rows to give several threads work, in a few whole numbers: most scores are tied."""
+    rng = np.random.default_rng(0)
+    return rng.integers(-1, 2, (5, 3)).astype(np.float32), rng.integers(-1, 2, (13000, 3)).astype(np.float32)
+
+
+INDEX_DIMS = (3, 33, 128, 257)
+METRICS = ("dot", "cosine", "l2")
+
+
+class _Check:
+    """Collects what should have been the same and was not."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+
+    def __call__(self, what: str, a: Any, b: Any) -> None:
+        if not all(map(same_bits, a, b)):
+            self.wrong.append(what)
+
+
+def score_results() -> dict[str, Array]:
     """Scores of every case, and under "disagreements" what changed with its company or the threads."""
     out: dict[str, Array] = {}
-    wrong: list[str] = []
-
-    def check(same: bool, what: str) -> None:
-        if not same:
-            wrong.append(what)
-
+    check = _Check()
     for case in [*shapes(), *layouts(), *extremes()]:
         queries, docs = case.queries, case.docs
-        texts = tercet.TokenVectors(docs, case.offsets)
-        whole = tercet.TokenVectors(queries, [0, len(queries.data)])
+        texts = tercet.TokenVectors(docs, case.doc_offsets)
+        questions = tercet.TokenVectors(queries, case.query_offsets)
         dots = out[f"dot/{case.name}"] = tercet.dot(queries, docs, threads=1)
-        maxsims = out[f"maxsim/{case.name}"] = tercet.maxsim(whole, texts, threads=1)
-        check(_same(dots, tercet.dot(queries, docs, threads=3)), f"dot/{case.name}/threads")
+        maxsims = out[f"maxsim/{case.name}"] = tercet.maxsim(questions, texts, threads=1)
+        check(f"dot/{case.name}/threads", [dots], [tercet.dot(queries, docs, threads=3)])
         few = Rows(docs.data[:40], docs.format)
         for n in case.query_counts[:-1]:  # the first and the last n queries: the same rows in other lanes
             first, last = (Rows(part, queries.format) for part in (queries.data[:n], queries.data[-n:]))
-            check(_same(dots[:n, :40], tercet.dot(first, few, threads=1)), f"dot/{case.name}/{n}")
-            check(_same(dots[-n:, :40], tercet.dot(last, few, threads=1)), f"dot/{case.name}/-{n}")
-        found = tercet.topk(queries, docs, 3, threads=1)
-        ids, scores = reference.topk(dots, 3)
-        same = _same(found.scores, scores) and _same(found.ids, ids)
-        check(same or np.isnan(dots).any(), f"topk/{case.name}")
+            check(f"dot/{case.name}/{n}", [dots[:n, :40]], [tercet.dot(first, few, threads=1)])
+            check(f"dot/{case.name}/-{n}", [dots[-n:, :40]], [tercet.dot(last, few, threads=1)])
+        if not np.isnan(dots).any():
+            found = tercet.topk(queries, docs, 3, threads=1)
+            check(f"topk/{case.name}", (found.ids, found.scores), reference.topk(dots, 3))
         for i, n in enumerate(case.lengths):
             if n:  # each document alone
-                alone = tercet.TokenVectors(Rows(docs.data[case.offsets[i] :][:n], docs.format), [0, n])
-                score = tercet.maxsim(whole, alone, threads=1)
-                check(_same(score[0], maxsims[0, i : i + 1]), f"maxsim/{case.name}/alone/{i}")
-    out["disagreements"] = np.array(wrong)
-    return out
+                alone = tercet.TokenVectors(Rows(docs.data[case.doc_offsets[i] :][:n], docs.format), [0, n])
+                score = tercet.maxsim(questions, alone, threads=1)
+                check(f"maxsim/{case.name}/{i} alone", [score], [maxsims[:, i : i + 1]])
+    return out | {"disagreements": np.array(check.wrong)}
 
 
-def _same(a: Array, b: Array) -> bool:
-    return np.array_equal(a, b, equal_nan=a.dtype == np.float32)
+def index_results() -> dict[str, Array]:
+    """Hits of both indexes under every codec, and "disagreements" as above."""
+    out: dict[str, Array] = {}
+    check = _Check()
+
+    def hits(name: str, search: Any, queries: Any) -> None:
+        whole = search(queries, 12, threads=1)
+        out[f"{name}/ids"], out[f"{name}/scores"] = whole.ids, whole.scores
+        for threads in (2, 3, 8):
+            again = search(queries, 12, threads=threads)
+            check(f"{name}/threads {threads}", (again.ids, again.scores), (whole.ids, whole.scores))
+        for q in {0, 1, 2, 3, 4, len(queries) - 1}:
+            one = search(queries[q], 12)
+            check(f"{name}/query {q} alone", (one.ids[0], one.scores[0]), (whole.ids[q], whole.scores[q]))
+
+    for dim in INDEX_DIMS:
+        queries, vectors, questions, texts = index_inputs(dim)
+        for codec in FORMATS:
+            for metric in METRICS:
+                flat = tercet.FlatIndex(dim, metric=metric, codec=codec)
+                flat.add(vectors)
+                hits(f"flat/{dim}/{metric}/{codec}", flat.search, queries)
+            multi = tercet.MultiVectorIndex(dim, codec=codec)
+            multi.add(texts)
+            hits(f"multivector/{dim}/{codec}", multi.search, questions)
+    queries, vectors = many_rows()
+    for codec in FORMATS:
+        flat = tercet.FlatIndex(vectors.shape[1], metric="l2", codec=codec)
+        flat.add(vectors)
+        hits(f"many/{codec}", flat.search, queries)
+    return out | {"disagreements": np.array(check.wrong)}

@@ -48,18 +48,24 @@ def fma_exact(a: float, b: float, c: float) -> np.float32:
 def fma(a: Array, b: Array, c: Array) -> Array:
     """`fma_exact` for arrays of float32.
 
-    Products are exact in float64. Their sum with `c` is rounded to odd there: if something was cut off and
-    the last bit is even, the neighbour towards the exact value is taken. Such a value lies on the same side
-    of every float32 midpoint as the exact one, so the second rounding is the right one.
+    Products are exact in float64, and rounding a sum twice is wrong only where the first rounding lands on a
+    midpoint between two float32. There, and among the subnormals whose midpoints are elsewhere, the sum is
+    rounded to odd: if something was cut off and the last bit is even, the neighbour towards the exact value is
+    taken, which lies on its side of every midpoint.
     """
     with np.errstate(all="ignore"):
-        product, addend = a.astype(np.float64) * b.astype(np.float64), np.asarray(c, np.float64)
+        product, addend = np.broadcast_arrays(np.multiply(a, b, dtype=np.float64), c)
         total = product + addend
-        back = total - product
-        cut_off = (product - (total - back)) + (addend - back)
-        inexact = np.isfinite(total) & (cut_off != 0) & (total.view(np.int64) % 2 == 0)
-        neighbour = np.nextafter(total, np.where(cut_off > 0, np.inf, -np.inf))
-        return np.where(inexact, neighbour, total).astype(np.float32)
+        midpoint = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
+        doubtful = np.nonzero((midpoint | (np.abs(total) < 2.0**-125)) & np.isfinite(total))
+        if len(doubtful[0]):
+            p, c, t = product[doubtful], addend[doubtful].astype(np.float64), total[doubtful]
+            back = t - p
+            cut_off = (p - (t - back)) + (c - back)  # exact: Knuth's TwoSum
+            even = t.view(np.int64) % 2 == 0
+            towards = np.nextafter(t, np.where(cut_off > 0, np.inf, -np.inf))
+            total[doubtful] = np.where((cut_off != 0) & even, towards, t)
+        return total.astype(np.float32)
 
 
 def bfloat16(x: Array) -> Array:
@@ -135,14 +141,15 @@ def maxsim(grid: Array, query_offsets: Array, doc_offsets: Array) -> Array:
     The maxima of a query are added in four partial sums by their number within the query.
     """
     scores = np.full((len(query_offsets) - 1, len(doc_offsets) - 1), NOTHING)
-    for i in range(len(query_offsets) - 1):
+    with np.errstate(all="ignore"):
         for j in range(len(doc_offsets) - 1):
-            tile = grid[query_offsets[i] : query_offsets[i + 1], doc_offsets[j] : doc_offsets[j + 1]]
-            if tile.shape[1]:
-                best, sums = tile.max(axis=1) if len(tile) else [], np.zeros(4, np.float32)
-                for r, value in enumerate(best):
-                    sums[r % 4] += value
-                scores[i, j] = (sums[0] + sums[1]) + (sums[2] + sums[3])
+            if doc_offsets[j + 1] > doc_offsets[j]:
+                best = grid[:, doc_offsets[j] : doc_offsets[j + 1]].max(axis=1)
+                for i in range(len(query_offsets) - 1):
+                    sums = [np.float32(0)] * 4
+                    for r, value in enumerate(best[query_offsets[i] : query_offsets[i + 1]]):
+                        sums[r % 4] += value
+                    scores[i, j] = (sums[0] + sums[1]) + (sums[2] + sums[3])
     return scores
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -452,6 +453,22 @@ def test_reader_keeps_its_commit_until_a_document_of_it_goes(tmp_path: Path, kin
         assert contents(reader) == contents(writer)
 
 
+def test_threads_search_while_one_writes(tmp_path: Path, kind: str) -> None:
+    with make(tmp_path / "x", kind) as r, ThreadPoolExecutor(4) as pool:
+
+        def search(_: int) -> None:
+            for _ in range(50):
+                found = {hit.id: hit.text for hit in r.search("anything", 100)}
+                assert found[8] == "birds sing in the morning"
+                assert len({text for i, text in found.items() if i != 8}) == 1  # never half a commit
+
+        r.add([{"_id": i, "text": "version 0"} for i in ("cats", 7)])
+        searches = pool.map(search, range(4))
+        for version in range(1, 20):
+            r.add([{"_id": i, "text": f"version {version}"} for i in ("cats", 7)], batch_size=1)
+        list(searches)
+
+
 CHILD = """
 import os, sys
 from pathlib import Path
@@ -503,6 +520,7 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", list(ACTIONS))
 def test_killed_at_any_moment(tmp_path: Path, action: str) -> None:
     """A writer dies before and after every step: the directory holds the old state or the new one."""
@@ -537,6 +555,7 @@ def test_killed_at_any_moment(tmp_path: Path, action: str) -> None:
     assert steps > 10
 
 
+@pytest.mark.slow
 def test_killed_create_can_be_repeated(tmp_path: Path) -> None:
     code = CHILD.replace("ACTION", "Retriever.create(path, encoder=BagOfWords())")
     for steps in range(100):

@@ -31,6 +31,7 @@ DOCUMENTS = [
     "",
     "zebra ... !!!",
 ]
+PAIRED = [*DOCUMENTS, *QUERIES, "paris " * 90, "a city in germany " * 4, "world"]
 
 
 def tokenizer(added: tuple[str, ...] = ()) -> BertTokenizer:

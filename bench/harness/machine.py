@@ -66,8 +66,8 @@ def cache_bytes() -> dict[int, int]:
     return {**DEFAULT_CACHES, **found}
 
 
-def describe(pinned: str, clock: str) -> list[str]:
-    """Return the lines at the head of every table."""
+def describe(settings: str) -> list[str]:
+    """Return the lines at the head of every table; ``settings`` says how the numbers were taken."""
     info = tercet.cpu_info()
     kernels = ", ".join(f"{form}: {kernel}" for form, kernel in info["kernels"].items())
     caches = " / ".join(f"{size >> 10:,} KiB" for _, size in sorted(cache_bytes().items()))
@@ -75,5 +75,5 @@ def describe(pinned: str, clock: str) -> list[str]:
     return [
         f"{cpu_model()}, caches {caches}; {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}{load}",
-        f"tercet {tercet.__version__} ({kernels}); one thread, {pinned}, {clock} time",
+        f"tercet {tercet.__version__} ({kernels}); {settings}",
     ]

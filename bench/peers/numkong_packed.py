@@ -18,8 +18,12 @@ def maxsim(
     query: np.ndarray, values: np.ndarray, offsets: np.ndarray, dtype: str = "f32"
 ) -> Callable[[], np.ndarray]:
     """``query[nq, tokens, dim]`` of unit length; everything is packed ahead of time."""
-    packed = [numkong.maxsim_pack(q, dtype=dtype) for q in query]
-    docs = [numkong.maxsim_pack(values[a:b], dtype=dtype) for a, b in itertools.pairwise(offsets)]
+
+    def pack(rows: np.ndarray) -> numkong.MaxSimPackedMatrix:
+        return numkong.maxsim_pack(numkong.Tensor(rows).astype(dtype), dtype=dtype)
+
+    packed = [pack(q) for q in query]
+    docs = [pack(values[a:b]) for a, b in itertools.pairwise(offsets)]
     score, tokens = numkong.maxsim_packed, query.shape[1]
 
     def run() -> np.ndarray:

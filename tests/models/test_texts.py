@@ -1,0 +1,60 @@
+"""Type checks, slabs and the progress bar, through the classes that use them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("sentence_transformers")
+
+from tercet.models.texts import check_texts, slabs
+
+pytestmark = pytest.mark.models
+
+
+@pytest.mark.parametrize("wrong", [None, b"bytes", 3])
+def test_what_is_no_batch_of_texts_is_refused(wrong):
+    with pytest.raises(
+        TypeError, match=f"texts: expected str or a sequence of str, got {type(wrong).__name__}"
+    ):
+        check_texts(wrong)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([], []),
+        ([5], [(0, 1)]),
+        ([1, 1, 1, 1, 1], [(0, 3), (3, 5)]),  # at most three texts
+        ([6, 5, 5, 1], [(0, 1), (1, 3), (3, 4)]),  # at most ten characters
+        ([99, 1, 99], [(0, 1), (1, 2), (2, 3)]),  # one too long for any slab
+        ([0, 0, 0, 0], [(0, 3), (3, 4)]),
+    ],
+)
+def test_slabs_cover_everything_within_their_limits(lengths, expected):
+    cut = list(slabs(["x" * n for n in lengths], most=3, characters=10))
+    assert [(part.start, part.stop) for part in cut] == expected
+
+
+@pytest.mark.parametrize("wrong", [None, b"bytes", 3])
+def test_an_item_that_is_no_text_is_named(bi, colbert, reranker, wrong):
+    message = rf"texts\[1\]: expected str, got {type(wrong).__name__}"
+    for call in (
+        bi.encode_query,
+        bi.encode_document,
+        colbert.encode_document,
+        lambda texts: reranker.score("q", texts),
+        lambda texts: reranker.rank("q", texts),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call(["fine", wrong])
+
+
+def test_progress_goes_to_stderr_and_only_when_wanted(bi, colbert, reranker, capsys):
+    texts = ["hello"] * 300  # many, but stderr is no terminal here
+    for call in (bi.encode_document, colbert.encode_document, lambda t, **k: reranker.score("q", t, **k)):
+        call(texts)
+        assert capsys.readouterr() == ("", "")
+        call(texts, progress=True)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "300/300" in err

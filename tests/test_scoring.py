@@ -1,0 +1,448 @@
+"""dot, topk, maxsim and maxsim_grid: what they return, and what bad input gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from levels import run_python, run_under, same_bits
+
+import tercet
+from tercet import TokenVectors
+from tercet.arrays import Rows
+
+Array = npt.NDArray[Any]
+F32, I8 = np.float32, np.int8
+
+
+def ones(*shape: int, dtype: Any = F32) -> Array:
+    return np.ones(shape, dtype)
+
+
+def vectors(rng: np.random.Generator, *shape: int) -> Array:
+    return rng.standard_normal(shape).astype(F32)
+
+
+# ---- dot
+
+
+def test_dot(rng: np.random.Generator) -> None:
+    queries, docs = vectors(rng, 40, 65), vectors(rng, 1000, 65)
+    scores = tercet.dot(queries, docs)
+    assert scores.dtype == F32
+    assert same_bits(scores, reference.dot(queries, docs))
+    np.testing.assert_allclose(scores, reference.exact_dot(queries, docs), rtol=0, atol=1e-4)
+
+
+def test_one_vector_is_a_batch_of_one(rng: np.random.Generator) -> None:
+    query, docs = vectors(rng, 8), vectors(rng, 5, 8)
+    assert tercet.dot(query, docs).shape == (1, 5)
+    assert tercet.dot(docs, query).shape == (5, 1)
+    assert tercet.dot(query, query).shape == (1, 1)
+    assert tercet.topk(query, docs, 3).ids.shape == (1, 3)
+    assert tercet.maxsim(docs, docs).shape == (1, 1)
+
+
+def test_mixed_formats_are_computed_in_float32(rng: np.random.Generator) -> None:
+    floats, integers = vectors(rng, 6, 20), rng.integers(-128, 128, (7, 20)).astype(I8)
+    bits = reference.bfloat16(floats)
+    wide = reference.widen(bits)
+    half = floats.astype(np.float16)
+    for a, b, want in [
+        (floats, integers, reference.dot(floats, integers.astype(F32))),
+        (Rows(bits, "bfloat16"), integers, reference.dot(wide, integers.astype(F32))),
+        (Rows(bits, "bfloat16"), floats, reference.dot(wide, floats)),
+        (half, floats, reference.dot(half.astype(F32), floats)),
+    ]:
+        assert same_bits(tercet.dot(a, b), want)
+
+
+@pytest.mark.parametrize("dim", [3, 129, 4096])
+def test_int8_scores_are_integers(dim: int, rng: np.random.Generator) -> None:
+    queries, docs = rng.integers(-128, 128, (5, dim)).astype(I8), rng.integers(-128, 128, (9, dim)).astype(I8)
+    queries[1:] = np.maximum(queries[1:], -127)
+    assert same_bits(tercet.dot(queries[1:], docs), reference.dot_int8(queries[1:], docs))
+    assert same_bits(tercet.dot(queries, docs), reference.dot_int8(queries, docs))
+
+
+def test_int8_scores_do_not_depend_on_company(rng: np.random.Generator) -> None:
+    """A query with -128 must not change how its neighbours are computed."""
+    queries, docs = rng.integers(90, 128, (3, 4096)).astype(I8), rng.integers(90, 128, (8, 4096)).astype(I8)
+    alone = tercet.dot(queries[:2], docs)
+    queries[2, 0] = -128
+    assert same_bits(tercet.dot(queries, docs)[:2], alone)
+    assert same_bits(tercet.maxsim(queries[:, None], docs[:, None])[:2], alone)
+
+
+# ---- topk
+
+
+@pytest.mark.parametrize("metric", ["dot", "cosine", "l2"])
+@pytest.mark.parametrize("k", [1, 7, 300, 1000])
+def test_topk(metric: str, k: int, rng: np.random.Generator) -> None:
+    queries, docs = vectors(rng, 33, 17), vectors(rng, 300, 17)
+    docs[100:200] = docs[:100]
+    hits = tercet.topk(queries, docs, k, metric=metric)  # type: ignore[arg-type]
+    ids, scores = reference.topk(reference.index_scores(queries, docs, metric, "float32"), k)
+    assert hits.ids.dtype == np.int64
+    assert hits.scores.dtype == F32
+    assert same_bits(hits.ids, ids)
+    assert same_bits(hits.scores, scores)
+
+
+def test_metrics_mean_what_they_say(rng: np.random.Generator) -> None:
+    queries, docs = vectors(rng, 4, 30), vectors(rng, 20, 30) * rng.uniform(0.1, 5, (20, 1)).astype(F32)
+    a, b = queries.astype(float), docs.astype(float)
+    lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
+    for metric, exact in [
+        ("dot", a @ b.T),
+        ("cosine", a @ b.T / lengths),
+        ("l2", -((a[:, None] - b[None, :]) ** 2).sum(2)),
+    ]:
+        hits = tercet.topk(queries, docs, 20, metric=metric)  # type: ignore[arg-type]
+        np.testing.assert_allclose(hits.scores, np.take_along_axis(exact, hits.ids, 1), rtol=1e-4, atol=1e-4)
+        assert (np.diff(hits.scores) <= 0).all()
+
+
+def test_zero_vectors() -> None:
+    docs = np.array([[0, 0], [3, 4]], F32)
+    assert tercet.topk(np.zeros(2, F32), docs, 2, metric="cosine").scores.tolist() == [[0, 0]]
+    assert tercet.topk(docs[1], docs, 2, metric="cosine").scores.tolist() == [[1, 0]]
+    assert tercet.topk(docs[0], docs, 2, metric="l2").scores.tolist() == [[0, -25]]
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_massive_ties_over_many_chunks(metric: str, threads: int, rng: np.random.Generator) -> None:
+    queries = rng.integers(-1, 2, (40, 4)).astype(F32)
+    docs = rng.integers(-1, 2, (13000, 4)).astype(F32)
+    for k in (1, 10, 500):
+        hits = tercet.topk(queries, docs, k, metric=metric, threads=threads)  # type: ignore[arg-type]
+        ids, scores = reference.topk(reference.index_scores(queries, docs, metric, "float32"), k)
+        assert same_bits(hits.ids, ids)
+        assert same_bits(hits.scores, scores)
+
+
+small_floats = st.integers(-2, 2).map(float) | st.floats(-4, 4, width=32)
+
+
+@given(
+    hnp.arrays(F32, st.tuples(st.integers(1, 40), st.just(3)), elements=small_floats),
+    hnp.arrays(F32, st.tuples(st.integers(1, 200), st.just(3)), elements=small_floats, fill=small_floats),
+    st.integers(1, 210),
+    st.integers(1, 4),
+)
+def test_topk_is_the_total_order(queries: Array, docs: Array, k: int, threads: int) -> None:
+    hits = tercet.topk(queries, docs, k, threads=threads)
+    ids, scores = reference.topk(reference.dot(queries, docs), k)
+    assert same_bits(hits.ids, ids)
+    assert same_bits(hits.scores, scores)
+
+
+def test_k_greater_than_everything_is_no_error() -> None:
+    hits = tercet.topk(ones(1, 2), np.array([[1, 1], [2, 2]], F32), 5)
+    assert hits.ids.tolist() == [[1, 0, -1, -1, -1]]
+    assert hits.scores.tolist() == [[4, 2, -np.inf, -np.inf, -np.inf]]
+    assert tercet.topk(ones(1, 2), ones(1, 2), np.int64(1)).ids.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_overflow_loses_no_document(metric: str) -> None:
+    """Finite input whose scores overflow is refused, or every document is still there with a comparable score."""
+    docs = np.array([[1e25, 1e25], [1, 1], [-1e25, 1e25]], F32)
+    try:
+        hits = tercet.topk(docs, docs, 3, metric=metric)  # type: ignore[arg-type]
+    except ValueError:
+        return
+    assert np.sort(hits.ids).tolist() == [[0, 1, 2]] * 3
+    assert not np.isnan(hits.scores).any()
+
+
+# ---- maxsim
+
+
+def ragged(rng: np.random.Generator, dim: int, lengths: list[int]) -> list[Array]:
+    return [vectors(rng, n, dim) for n in lengths]
+
+
+def test_maxsim(rng: np.random.Generator) -> None:
+    queries = ragged(rng, 24, [1, 32, 33, 7, 5])
+    docs = ragged(rng, 24, [*rng.integers(0, 30, 200)])
+    scores = tercet.maxsim(queries, docs)
+    assert scores.dtype == F32
+    grid = reference.dot(np.concatenate(queries), np.concatenate(docs))
+    assert same_bits(scores, reference.maxsim(grid, reference.offsets(queries), reference.offsets(docs)))
+    np.testing.assert_allclose(scores, reference.exact_maxsim(queries, docs), rtol=0, atol=1e-4)
+    for threads in (1, 2, 3, 8):
+        assert same_bits(tercet.maxsim(queries, docs, threads=threads), scores)
+
+
+def test_maxsim_does_not_depend_on_company(rng: np.random.Generator) -> None:
+    """3000 query tokens in one batch are more than one group of the scan."""
+    queries, docs = ragged(rng, 16, [*rng.integers(1, 60, 100)]), ragged(rng, 16, [*rng.integers(0, 9, 70)])
+    whole = tercet.maxsim(queries, docs)
+    for q in (0, 1, 50, 98, 99):
+        assert same_bits(tercet.maxsim(queries[q], docs)[0], whole[q])
+    for d in (0, 1, 35, 63, 64, 69):
+        if len(docs[d]):
+            assert same_bits(tercet.maxsim(queries, docs[d])[:, 0], whole[:, d])
+
+
+@given(st.data())
+def test_maxsim_equals_loops(data: st.DataObject) -> None:
+    whole = st.integers(-3, 3).map(float)  # exact in any order of summing
+    text = hnp.arrays(F32, st.tuples(st.integers(0, 5), st.just(3)), elements=whole)
+    query = hnp.arrays(F32, st.tuples(st.integers(1, 5), st.just(3)), elements=whole)
+    queries = data.draw(st.lists(query, min_size=1, max_size=4))
+    docs = [*data.draw(st.lists(text, max_size=6)), ones(1, 3)]
+    assert tercet.maxsim(queries, docs).tolist() == reference.exact_maxsim(queries, docs).tolist()
+
+
+def test_documents_without_tokens_score_minus_infinity() -> None:
+    query, empty, full = ones(2, 3), np.empty((0, 3), F32), ones(1, 3)
+    assert tercet.maxsim(query, [empty, full, empty]).tolist() == [[-np.inf, 6, -np.inf]]
+    assert tercet.maxsim(query, TokenVectors(full, [0, 0, 1])).tolist() == [[-np.inf, 6]]
+    assert tercet.maxsim([empty, query], [empty, full]).tolist() == [[-np.inf, 0], [-np.inf, 6]]
+
+
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_nothing_but_empty_documents(form: str) -> None:
+    query, empty = ones(2, 3, dtype=form), np.empty((0, 3), form)
+    assert tercet.maxsim(query, [empty]).tolist() == [[-np.inf]]
+    assert tercet.maxsim(query, [empty, empty]).tolist() == [[-np.inf, -np.inf]]
+    assert tercet.maxsim(query, np.empty((2, 0, 3), form)).tolist() == [[-np.inf, -np.inf]]
+    assert tercet.maxsim(query, ones(1, 4, 3, dtype=form), docs_mask=np.zeros((1, 4))).tolist() == [[-np.inf]]
+
+
+def test_every_way_to_say_the_same(rng: np.random.Generator) -> None:
+    lengths = [3, 0, 5, 1]
+    docs = ragged(rng, 6, lengths)
+    query = vectors(rng, 4, 6)
+    padded, mask = vectors(rng, 4, 5, 6), np.arange(5) < np.array(lengths)[:, None]
+    padded[mask] = np.concatenate(docs)
+    want = tercet.maxsim(query, docs)
+    joined = np.concatenate(docs)
+    for form in [
+        tuple(docs),
+        TokenVectors.from_list(docs),
+        TokenVectors(joined, [0, 3, 3, 8, 9]),
+        [doc[::-1].copy() for doc in docs],  # the order of tokens does not matter
+    ]:
+        assert same_bits(tercet.maxsim(query, form), want)
+    for m in (mask, mask.astype(int), mask.astype(F32), mask.tolist()):
+        assert same_bits(tercet.maxsim(query, padded, docs_mask=m), want)
+    assert same_bits(tercet.maxsim(query[None], docs), want)
+    assert same_bits(tercet.maxsim(query.tolist(), docs), want)
+    assert same_bits(tercet.maxsim([query.tolist()], docs), want)
+    holes = np.array([[True, False, True, True], [False, False, True, False]])
+    queries = vectors(rng, 2, 4, 6)
+    got = tercet.maxsim(queries, docs, queries_mask=holes)
+    assert same_bits(got, tercet.maxsim([queries[0][holes[0]], queries[1][holes[1]]], docs))
+    unmasked = tercet.maxsim(queries, padded)
+    assert same_bits(unmasked, tercet.maxsim(list(queries), list(padded)))
+
+
+def test_maxsim_of_other_formats(rng: np.random.Generator) -> None:
+    queries, docs = ragged(rng, 9, [4, 2]), ragged(rng, 9, [3, 0, 6])
+    for form, exact in [("float16", np.float16), ("int8", lambda x: (x * 30).astype(I8))]:
+        a, b = [exact(q) for q in queries], [exact(d) for d in docs]
+        want = reference.exact_maxsim([q.astype(F32) for q in a], [d.astype(F32) for d in b])
+        np.testing.assert_allclose(tercet.maxsim(a, b), want, rtol=1e-6, err_msg=form)
+    bits = [Rows(reference.bfloat16(np.concatenate(t)), "bfloat16") for t in (queries, docs)]
+    grid = reference.dot(*(reference.widen(b.data) for b in bits))
+    got = tercet.maxsim(TokenVectors(bits[0], [0, 4, 6]), TokenVectors(bits[1], [0, 3, 3, 9]))
+    if tercet.cpu_info()["isa"] == "avx512_bf16":
+        grid, got = np.round(grid, 2), np.round(got, 2)
+    np.testing.assert_allclose(got, reference.maxsim(grid, np.array([0, 4, 6]), np.array([0, 3, 3, 9])), rtol=0.01)
+
+
+def test_maxsim_grid(rng: np.random.Generator) -> None:
+    query, doc = vectors(rng, 5, 12), vectors(rng, 7, 12)
+    grid = tercet.maxsim_grid(query, doc)
+    assert grid.dtype == F32
+    assert same_bits(grid, reference.dot(query, doc))
+    assert same_bits(tercet.maxsim_grid(TokenVectors(query, [0, 5]), [doc]), grid)
+    np.testing.assert_allclose(grid.max(axis=1).sum(), tercet.maxsim(query, doc)[0, 0], rtol=1e-6)
+
+
+# ---- bad input
+
+BAD: list[tuple[str, Callable[[], Any], type[Exception], list[str]]] = [
+    ("dim", lambda: tercet.dot(ones(2, 3), ones(2, 4)), ValueError, ["docs", "expected 3 dim", "got 4"]),
+    ("dim/topk", lambda: tercet.topk(ones(2, 3), ones(2, 4), 1), ValueError, ["docs", "expected 3 dim", "got 4"]),
+    ("dim/maxsim", lambda: tercet.maxsim(ones(2, 3), [ones(2, 4)]), ValueError, ["docs", "expected 3", "got 4"]),
+    ("dim/list", lambda: tercet.maxsim(ones(2, 3), [ones(1, 3), ones(2, 4)]), ValueError, ["docs", "item 1", "3", "4"]),
+    ("no dim", lambda: tercet.dot(ones(2, 0), ones(2, 0)), ValueError, ["queries", "1 to 65535", "got 0"]),
+    ("too wide", lambda: tercet.dot(ones(1, 65536), ones(1, 65536)), ValueError, ["queries", "65535", "got 65536"]),
+    ("rank 0", lambda: tercet.dot(np.array(1, F32), ones(2, 3)), ValueError, ["queries", "[n, dim]", "[]"]),
+    ("rank 3", lambda: tercet.dot(ones(2, 3), ones(1, 2, 3)), ValueError, ["docs", "[n, dim]", "[1, 2, 3]"]),
+    ("rank 1/maxsim", lambda: tercet.maxsim(ones(3), ones(2, 3)), ValueError, ["queries", "[tokens, dim]", "[3]"]),
+    ("rank 4", lambda: tercet.maxsim(ones(2, 3), ones(1, 1, 2, 3)), ValueError, ["docs", "[1, 1, 2, 3]"]),
+    ("rank/list", lambda: tercet.maxsim(ones(2, 3), [ones(3)]), ValueError, ["docs", "item 0", "[3]"]),
+    ("no queries", lambda: tercet.dot(ones(0, 3), ones(2, 3)), ValueError, ["at least one", "0 and 2"]),
+    ("no docs", lambda: tercet.topk(ones(2, 3), ones(0, 3), 1), ValueError, ["at least one", "2 and 0"]),
+    ("empty list", lambda: tercet.dot([], ones(2, 3)), ValueError, ["queries"]),
+    ("no texts", lambda: tercet.maxsim([], ones(2, 3)), ValueError, ["queries", "at least one", "empty list"]),
+    ("no texts/3d", lambda: tercet.maxsim(ones(2, 3), ones(0, 5, 3)), ValueError, ["at least one", "1 and 0"]),
+    ("no texts/tv", lambda: tercet.maxsim(TokenVectors(ones(0, 3), [0]), ones(1, 3)), ValueError, ["0 and 1"]),
+    ("k 0", lambda: tercet.topk(ones(2, 3), ones(2, 3), 0), ValueError, ["k:", "at least 1", "got 0"]),
+    ("k -1", lambda: tercet.topk(ones(2, 3), ones(2, 3), -1), ValueError, ["k:", "at least 1", "got -1"]),
+    ("k 2**40", lambda: tercet.topk(ones(2, 3), ones(2, 3), 2**40), ValueError, ["k:", str(2**40)]),
+    ("k float", lambda: tercet.topk(ones(2, 3), ones(2, 3), 2.0), TypeError, ["k:", "integer", "float"]),  # type: ignore[arg-type]
+    ("k str", lambda: tercet.topk(ones(2, 3), ones(2, 3), "2"), TypeError, ["k:", "integer", "str"]),  # type: ignore[arg-type]
+    ("k None", lambda: tercet.topk(ones(2, 3), ones(2, 3), None), TypeError, ["k:", "integer", "NoneType"]),  # type: ignore[arg-type]
+    ("k bool", lambda: tercet.topk(ones(2, 3), ones(2, 3), True), TypeError, ["k:", "integer", "bool"]),
+    ("metric", lambda: tercet.topk(ones(2, 3), ones(2, 3), 1, metric="L2"), ValueError, ["metric", "'L2'", "l2"]),  # type: ignore[arg-type]
+    ("threads 0", lambda: tercet.dot(ones(2, 3), ones(2, 3), threads=0), ValueError, ["threads", "1", "got 0"]),
+    ("threads -1", lambda: tercet.topk(ones(2, 3), ones(2, 3), 1, threads=-1), ValueError, ["threads", "got -1"]),
+    ("threads 5000", lambda: tercet.maxsim(ones(2, 3), ones(2, 3), threads=5000), ValueError, ["threads", "5000"]),
+    ("threads 1.5", lambda: tercet.dot(ones(2, 3), ones(2, 3), threads=1.5), TypeError, ["threads", "float"]),  # type: ignore[arg-type]
+    ("ragged", lambda: tercet.dot([[1, 2], [3]], ones(2, 2)), ValueError, ["queries", "ragged"]),
+    ("ragged text", lambda: tercet.maxsim([[[1.0, 2.0], [3.0]]], ones(2, 2)), ValueError, ["queries", "ragged"]),
+    ("ragged one text", lambda: tercet.maxsim([[1.0, 2.0], [3.0]], ones(2, 2)), ValueError, ["queries"]),
+    ("None", lambda: tercet.dot(None, ones(2, 2)), TypeError, ["queries", "NoneType"]),
+    ("text", lambda: tercet.dot("ab", ones(2, 2)), TypeError, ["queries"]),
+    ("a list of texts", lambda: tercet.dot(["ab", "cd"], ones(2, 2)), TypeError, ["queries"]),
+    ("dict", lambda: tercet.maxsim({}, ones(2, 2)), TypeError, ["queries", "dict"]),
+    ("mixed list", lambda: tercet.maxsim([ones(1, 2), ones(1, 2, dtype=I8)], ones(2, 2)), TypeError, ["item 1", "int8"]),
+    ("mask/list", lambda: tercet.maxsim([ones(1, 2)], ones(2, 2), queries_mask=ones(1, 1)), ValueError, ["queries", "mask", "list"]),
+    ("mask/2d", lambda: tercet.maxsim(ones(1, 2), ones(2, 2), queries_mask=ones(1, 1)), ValueError, ["queries", "[1, 2]"]),
+    ("mask/shape", lambda: tercet.maxsim(ones(1, 2), ones(2, 5, 2), docs_mask=ones(5, 2)), ValueError, ["mask", "[2, 5]", "[5, 2]"]),
+    ("two texts", lambda: tercet.maxsim_grid(ones(2, 3), ones(2, 4, 3)), ValueError, ["doc", "one text", "got 2"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "parts"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_input(call: Callable[[], Any], kind: type[Exception], parts: list[str]) -> None:
+    with pytest.raises(kind) as error:
+        call()
+    assert type(error.value) is kind
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float64", "int32", "int64", "uint8", "uint16", "bool", "complex64", "object", "longdouble", "U1"]
+)
+def test_dtypes_that_would_lose_data(dtype: str) -> None:
+    bad = np.ones((2, 3), dtype)
+    for name, call in [
+        ("queries", lambda: tercet.dot(bad, ones(2, 3))),
+        ("docs", lambda: tercet.topk(ones(2, 3), bad, 1)),
+        ("docs", lambda: tercet.maxsim(ones(2, 3), bad)),
+        ("docs", lambda: tercet.maxsim(ones(2, 3), [bad])),
+        ("query", lambda: tercet.maxsim_grid(bad, ones(2, 3))),
+    ]:
+        with pytest.raises(TypeError, match=f"{name}.*{np.dtype(dtype)}.*expected float32") as error:
+            call()
+        assert "float16, bfloat16 or int8" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("form", ["float32", "float16", "bfloat16", "strided"])
+def test_values_that_are_not_finite_are_named_by_row(value: float, form: str) -> None:
+    good, bad = ones(900, 37), ones(900, 37)
+    for row, column in [(0, 0), (1, 36), (31, 5), (700, 32), (899, 36)]:
+        bad[:] = 1
+        bad[row, column] = value
+        a: Any = good
+        b: Any = bad
+        if form == "bfloat16":
+            a, b = (Rows((x.view(np.uint32) >> 16).astype(np.uint16), "bfloat16") for x in (good, bad))
+        elif form == "strided":
+            b = np.repeat(bad, 2, axis=0)[::2]
+        elif form == "float16":
+            b = bad.astype(np.float16)
+        message = f"row {row} has a value that is not finite"
+        for name, call in [
+            ("queries", lambda b=b, a=a: tercet.dot(b, a)),
+            ("docs", lambda b=b, a=a: tercet.dot(a, b)),
+            ("docs", lambda b=b, a=a: tercet.topk(a, b, 3)),
+            ("docs", lambda b=b, a=a: tercet.maxsim(TokenVectors(a, [0, 9, 900]), TokenVectors(b, [0, 300, 900]))),
+        ]:
+            with pytest.raises(ValueError, match=f"^{name}: {message}"):
+                call()
+
+
+@pytest.mark.parametrize("metric", ["dot", "cosine", "l2"])
+def test_values_that_are_not_finite_under_every_metric(metric: str) -> None:
+    good, bad = ones(9, 5), ones(9, 5)
+    bad[4, 2] = np.nan
+    with pytest.raises(ValueError, match="^docs: row 4 has a value that is not finite"):
+        tercet.topk(good, bad, 1, metric=metric)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="^queries: row 4 has a value that is not finite"):
+        tercet.topk(bad, good, 1, metric=metric)  # type: ignore[arg-type]
+
+
+def test_query_rows_are_named_beyond_the_first_group() -> None:
+    queries = ones(100, 30, 4)
+    queries[80, 7, 1] = np.nan  # the 2407th token
+    with pytest.raises(ValueError, match="queries: row 2407 has"):
+        tercet.maxsim(queries, ones(2, 4))
+
+
+# ---- cpu_info and threads
+
+
+def test_cpu_info() -> None:
+    info = tercet.cpu_info()
+    assert set(info) == {"isa", "supported", "kernels", "threads", "cuda"}
+    assert set(info["kernels"]) == {"float32", "bfloat16", "int8"}
+    assert info["supported"][0] == "scalar"
+    assert info["isa"] in info["supported"]
+    assert info["isa"] == os.environ.get("TERCET_ISA", info["supported"][-1])
+    assert 1 <= info["threads"] <= 4096
+
+
+def test_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERCET_NUM_THREADS", "3")
+    assert tercet.cpu_info()["threads"] == 3
+    monkeypatch.setenv("TERCET_NUM_THREADS", "")  # as if it were not there
+    if hasattr(os, "sched_getaffinity"):
+        assert 1 <= tercet.cpu_info()["threads"] <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "2.5", "4 ", "4097", "99999999999999999999", "0x2"])
+def test_bad_number_of_threads(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tercet.FlatIndex(2)
+    monkeypatch.setenv("TERCET_NUM_THREADS", text)
+    for call in (
+        lambda: tercet.dot(ones(1, 2), ones(1, 2)),
+        lambda: tercet.topk(ones(1, 2), ones(1, 2), 1),
+        lambda: tercet.maxsim(ones(1, 2), ones(1, 2)),
+        lambda: index.add(ones(1, 2)),
+        tercet.cpu_info,
+    ):
+        with pytest.raises(ValueError, match="TERCET_NUM_THREADS: expected 1 to 4096, got") as error:
+            call()
+        assert f'"{text}"' in str(error.value)
+    assert len(index) == 0
+    assert tercet.dot(ones(1, 2), ones(1, 2), threads=1).tolist() == [[2]]  # not asked for
+
+
+def test_a_bad_number_of_threads_does_not_break_the_import() -> None:
+    assert run_python("import tercet", TERCET_NUM_THREADS="zero").returncode == 0
+
+
+def test_threads_of_the_environment_change_nothing() -> None:
+    code = """if True:
+        import numpy as np, tercet
+        rng = np.random.default_rng(0)
+        a = rng.standard_normal((70, 20)).astype(np.float32)
+        b = rng.standard_normal((9000, 20)).astype(np.float32)
+        hits = tercet.topk(a, b, 20)
+        scores = tercet.maxsim(a.reshape(7, 10, 20), b.reshape(450, 20, 20))
+        results = {"ids": hits.ids, "scores": hits.scores, "dot": tercet.dot(a, b), "maxsim": scores}
+    """
+    one, *others = (run_under(tercet.cpu_info()["isa"], code, threads) for threads in (1, 2, 3, 8))
+    for other in others:
+        for name, result in one.items():
+            assert same_bits(other[name], result), name
