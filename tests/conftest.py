@@ -7,9 +7,8 @@ import platform
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
 import tercet
+from hypothesis import settings
 
 settings.register_profile("tercet", deadline=None, derandomize=True)  # the same examples everywhere
 settings.load_profile("tercet")

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import reference
-from levels import same_bits
-
 import tercet
+from levels import same_bits
 from tercet.arrays import Rows
 
 Array = npt.NDArray[Any]

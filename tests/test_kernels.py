@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import reference
+import tercet
 from kernel_cases import EXTREME_DIMS, FORMATS, INDEX_DIMS, METRICS, Case
 from levels import run_python, run_under, same_bits
-
-import tercet
 from tercet import _core
 
 Array = npt.NDArray[np.float32]
@@ -71,7 +70,9 @@ def differing(isa: str, form: str, extremes: bool = False) -> list[str]:
             got = scores[f"{name}/{case.name}"]
             if rounds_differently(isa, form):
                 tokens = 1 if name == "dot" else len(grid)
-                same = not np.isfinite(grid).all() or np.allclose(got, want, rtol=0, atol=tokens * rounding(case))
+                same = not np.isfinite(grid).all() or np.allclose(
+                    got, want, rtol=0, atol=tokens * rounding(case)
+                )
             else:
                 same = same_bits(got, want)
             if not same:
@@ -97,7 +98,14 @@ def test_fused_multiply_add_is_rounded_once(rng: np.random.Generator) -> None:
 
 def test_bfloat16_rounding() -> None:
     values = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 3 * 2**-8, 1e-45], np.float32)
-    assert [hex(b) for b in reference.bfloat16(values)] == ["0x3f80", "0x3f80", "0x3f82", "0x3f81", "0xbf82", "0x0"]
+    assert [hex(b) for b in reference.bfloat16(values)] == [
+        "0x3f80",
+        "0x3f80",
+        "0x3f82",
+        "0x3f81",
+        "0xbf82",
+        "0x0",
+    ]
     up = reference.bfloat16_up(np.array([0, 1, 1 + 2**-20, 1e-45], np.float32))
     assert [hex(b) for b in up] == ["0x0", "0x3f80", "0x3f81", "0x1"]
 

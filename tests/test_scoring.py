@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import reference
+import tercet
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from levels import run_python, run_under, same_bits
-
-import tercet
 from tercet import TokenVectors
 from tercet.arrays import Rows
 
@@ -261,7 +260,9 @@ def test_maxsim_of_other_formats(rng: np.random.Generator) -> None:
     got = tercet.maxsim(TokenVectors(bits[0], [0, 4, 6]), TokenVectors(bits[1], [0, 3, 3, 9]))
     if tercet.cpu_info()["isa"] == "avx512_bf16":
         grid, got = np.round(grid, 2), np.round(got, 2)
-    np.testing.assert_allclose(got, reference.maxsim(grid, np.array([0, 4, 6]), np.array([0, 3, 3, 9])), rtol=0.01)
+    np.testing.assert_allclose(
+        got, reference.maxsim(grid, np.array([0, 4, 6]), np.array([0, 3, 3, 9])), rtol=0.01
+    )
 
 
 def test_maxsim_grid(rng: np.random.Generator) -> None:
@@ -330,7 +331,8 @@ def test_bad_input(call: Callable[[], Any], kind: type[Exception], parts: list[s
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float64", "int32", "int64", "uint8", "uint16", "bool", "complex64", "object", "longdouble", "U1"]
+    "dtype",
+    ["float64", "int32", "int64", "uint8", "uint16", "bool", "complex64", "object", "longdouble", "U1"],
 )
 def test_dtypes_that_would_lose_data(dtype: str) -> None:
     bad = np.ones((2, 3), dtype)
@@ -366,7 +368,10 @@ def test_values_that_are_not_finite_are_named_by_row(value: float, form: str) ->
             ("queries", lambda b=b, a=a: tercet.dot(b, a)),
             ("docs", lambda b=b, a=a: tercet.dot(a, b)),
             ("docs", lambda b=b, a=a: tercet.topk(a, b, 3)),
-            ("docs", lambda b=b, a=a: tercet.maxsim(TokenVectors(a, [0, 9, 900]), TokenVectors(b, [0, 300, 900]))),
+            (
+                "docs",
+                lambda b=b, a=a: tercet.maxsim(TokenVectors(a, [0, 9, 900]), TokenVectors(b, [0, 300, 900])),
+            ),
         ]:
             with pytest.raises(ValueError, match=f"^{name}: {message}"):
                 call()

@@ -31,15 +31,20 @@ class Work(NamedTuple):
 
 
 class Effort(NamedTuple):
-    """How long to measure a row: rounds until ``seconds`` are over, within bounds."""
+    """How long to measure a row: as many rounds as take ``seconds``, within bounds."""
 
     seconds: float
     fewest: int
     most: int
+    longest: float  # seconds; a slow peer is not worth more, but two rounds it gets
+
+    def rounds(self, one: float) -> int:
+        wanted = max(self.fewest, min(self.most, math.ceil(self.seconds / one)))
+        return max(2, min(wanted, int(self.longest / one)))
 
 
-FULL = Effort(4.0, 5, 100)
-QUICK = Effort(0.4, 2, 15)
+FULL = Effort(4.0, 5, 100, 15.0)
+QUICK = Effort(0.4, 2, 15, 4.0)
 
 
 @dataclass
@@ -119,7 +124,8 @@ class SideBySide:
         for lane in lanes:
             lane.run()
             lane.warm = bool(lane.seconds) and lane.seconds[-1] < WARM_BELOW
-        trial = first + sum(sum(lane.seconds) for lane in lanes) + work.bytes / 4e9
+        calls = [(first, first < WARM_BELOW), *((sum(lane.seconds), lane.warm) for lane in lanes)]
+        trial = sum(seconds * (1 + warm) for seconds, warm in calls) + work.bytes / 4e9
         for lane in lanes:
             lane.seconds.clear()
 
@@ -133,8 +139,7 @@ class SideBySide:
                 ours()
 
         gc.collect()
-        # Twice: most contenders run once to warm up and once for the clock.
-        rounds = _rounds(self._session.effort, 2 * trial)
+        rounds = self._session.effort.rounds(trial)
         self._benchmark.group = table
         result = self._benchmark.pedantic(ours, setup=others, rounds=rounds)
         if self._benchmark.stats is None:  # --benchmark-disable: only to see that it runs
@@ -207,7 +212,3 @@ class SideBySide:
             "ratio": summary.of_ratios(lane.seconds, own.seconds)._asdict(),
             "check": check,
         }
-
-
-def _rounds(effort: Effort, seconds_of_one: float) -> int:
-    return max(effort.fewest, min(effort.most, math.ceil(effort.seconds / max(seconds_of_one, 1e-9))))

@@ -21,7 +21,7 @@ TERCET_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
 }
-TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 #include "kernels/panel-inl.h"
 

@@ -7,7 +7,7 @@ TERCET_INLINE void vec_store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 TERCET_INLINE Vec vec_add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 TERCET_INLINE Vec vec_max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
-TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 TERCET_INLINE __m512i broadcast_group(const uint8_t* p) {
   int32_t word;
@@ -24,7 +24,7 @@ struct Unscaled {
   using Acc = __m512;
   static constexpr int kLanes = 16;
   template <int RT>
-  static constexpr int kTokens = RT == 1 ? 8 : 12;
+  static constexpr int kTokens = 8;
   template <int NT>
   struct Scales {
     explicit Scales(const uint16_t*) {}

@@ -24,8 +24,7 @@ class Result(NamedTuple):
     Attributes:
         id: as it was given.
         score: of the last stage that ranked it; larger is better.
-        title: as it was given, empty if there was none.
-        text: likewise.
+        title, text: as they were given, empty if there was none.
         metadata: all other fields, as JSON keeps them.
     """
 
@@ -206,7 +205,7 @@ class Retriever:
 
         Raises:
             TypeError: a query that is no str.
-            ValueError: an empty query; ``k`` or ``depth`` below 1; scores that do not fit the texts.
+            ValueError: an empty query, ``k`` or ``depth`` below 1, scores that do not fit the texts.
         """
         queries = [query] if isinstance(query, str) else list(query)
         for i, text in enumerate(queries):
@@ -262,9 +261,9 @@ class Retriever:
         self.close()
 
     def __repr__(self) -> str:
+        m, n = self.manifest, len(self)
         return (
-            f"Retriever({str(self._collection.path)!r}, kind={self.manifest.kind!r}, "
-            f"encoder={self.manifest.encoder.get('name')!r}, documents={len(self)})"
+            f"Retriever({str(self._collection.path)!r}, {m.kind!r}, {m.encoder.get('name')!r}, documents={n})"
         )
 
     def _checked(self, docs: Iterable[Any], ids: dict[int | str, None]) -> Iterator[Document]:

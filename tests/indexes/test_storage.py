@@ -1,0 +1,368 @@
+"""Saving and opening: the same answers to the last bit, or an error; the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tercet
+from levels import same_bits
+from tercet import FlatIndex, MultiVectorIndex
+
+Array = npt.NDArray[Any]
+F32 = np.float32
+CODECS: list[Any] = ["float32", "bfloat16", "int8"]
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+
+NAMES: dict[str, Callable[[int], Any]] = {
+    "int": lambda n: [i * 37 + 2**62 for i in range(n)],
+    "str": lambda n: ["ä\U0001f600\0x y"[i % 6 :] + str(i) for i in range(n)],
+}
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "cosine": lambda codec: FlatIndex(6, codec=codec),
+    "dot": lambda codec: FlatIndex(6, metric="dot", codec=codec),
+    "l2": lambda codec: FlatIndex(6, metric="l2", codec=codec),
+    "multivector": lambda codec: MultiVectorIndex(6, codec=codec),
+}
+
+
+def fill(index: Any, n: int, names: str = "int") -> Any:
+    rng = np.random.default_rng(n)
+    lengths = rng.integers(0, 4, n)
+    documents = [rng.standard_normal((m, 6)).astype(F32) for m in np.maximum(lengths, np.arange(n) == 0)]
+    if isinstance(index, FlatIndex):
+        documents = rng.standard_normal((n, 6)).astype(F32)
+    index.add(documents, NAMES[names](n))
+    return index
+
+
+def answers(index: Any) -> tuple[Array, Array]:
+    queries = np.random.default_rng(0).standard_normal((5, 6)).astype(F32)
+    hits = index.search(queries if isinstance(index, FlatIndex) else queries[:, None], 12)
+    return hits.ids, hits.scores
+
+
+def settings(index: Any) -> dict[str, Any]:
+    return {key: value for key, value in index.stats().items() if key != "nbytes"}
+
+
+def same_index(a: Any, b: Any) -> bool:
+    return (
+        type(a) is type(b)
+        and settings(a) == settings(b)
+        and a.ids.tolist() == b.ids.tolist()
+        and all(map(same_bits, answers(a), answers(b)))
+    )
+
+
+# ---- round trips
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_round_trip(kind: str, codec: Any, names: str, tmp_path: Path) -> None:
+    index = fill(KINDS[kind](codec), 40, names)
+    index.remove(index.ids[[3, 0, 21]])
+    for path in (tmp_path / "an index", str(tmp_path / "ïndex.tercet")):
+        index.save(path)
+        opened = tercet.open(path)
+        assert same_index(opened, index)
+        values, want = opened.get(opened.ids), index.get(index.ids)
+        if isinstance(index, MultiVectorIndex):
+            assert values.offsets.tolist() == want.offsets.tolist()
+            values, want = values.values, want.values
+        assert same_bits(values, want)
+        opened.save(path)
+        assert same_index(tercet.open(path), index)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_index(kind: str, codec: Any, tmp_path: Path) -> None:
+    index = KINDS[kind](codec)
+    for path in (tmp_path / "new", tmp_path / "emptied"):
+        index.save(path)
+        opened = tercet.open(path)
+        assert same_index(opened, index)
+        fill(opened, 3, "str")
+        assert len(opened) == 3
+        fill(index, 5, "str")
+        index.remove(index.ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_opened_index_goes_on(kind: str, tmp_path: Path) -> None:
+    index = fill(KINDS[kind]("int8"), 10)
+    index.save(tmp_path / "x")
+    opened = tercet.open(tmp_path / "x")
+    for one in (index, opened):
+        one.remove(one.ids[[0, 5]])
+        fill(one, 3)
+        one.remove([one.ids[-1]])
+        fill(one, 12)
+    assert same_index(opened, index)
+    assert same_index(tercet.open(tmp_path / "x"), fill(KINDS[kind]("int8"), 10))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_not_given_twice(kind: str, tmp_path: Path) -> None:
+    """As before saving, None numbers on from the largest integer ever used."""
+    index = KINDS[kind]("float32")
+    one = np.ones((1, 1, 6), F32) if kind == "multivector" else np.ones((1, 6), F32)
+    for _ in range(3):
+        index.add(one)
+    index.remove(2)
+    index.save(tmp_path / "x")
+    assert tercet.open(tmp_path / "x").add(one).tolist() == [3]
+
+
+def test_a_multivector_index_without_tokens(tmp_path: Path) -> None:
+    index = fill(MultiVectorIndex(6), 5)
+    index.add([np.ones((2, 6), F32), np.empty((0, 6), F32)], [0, 1])
+    index.remove([i for i in index.ids if i != 1])
+    index.save(tmp_path / "x")
+    opened = tercet.open(tmp_path / "x")
+    assert same_index(opened, index)
+    assert (len(opened), opened.num_tokens) == (1, 0)
+
+
+# ---- replacing a file
+
+
+@pytest.mark.parametrize("step", ["replace", "fsync", "chmod"])
+@pytest.mark.parametrize("kind", ["dot", "multivector"])
+def test_a_failed_save_leaves_the_old_file(
+    kind: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fill(KINDS[kind]("float32"), 5)
+    old.save(tmp_path / "x")
+
+    def fail(*_: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, step, fail)
+        with pytest.raises(OSError, match="no space left"):
+            fill(KINDS[kind]("float32"), 9).save(tmp_path / "x")
+        with pytest.raises(OSError, match="no space left"):
+            fill(KINDS[kind]("float32"), 9).save(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["x"]
+    assert same_index(tercet.open(tmp_path / "x"), old)
+
+
+def test_interrupted_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = fill(FlatIndex(6), 5)
+    index.save(tmp_path / "x")
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fill(FlatIndex(6), 9).save(tmp_path / "x")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["x"]
+    assert same_index(tercet.open(tmp_path / "x"), index)
+
+
+def test_an_open_index_does_not_change_with_its_file(tmp_path: Path) -> None:
+    index = fill(FlatIndex(6), 20)
+    index.save(tmp_path / "x")
+    opened = tercet.open(tmp_path / "x")
+    fill(FlatIndex(6), 3).save(tmp_path / "x")
+    assert same_index(opened, index)
+    os.unlink(tmp_path / "x")
+    assert same_index(opened, index)
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        fill(FlatIndex(6), 2).save(tmp_path / "x")
+        assert os.umask(umask) == umask  # as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~umask
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    index = fill(FlatIndex(6), 2)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        index.save(tmp_path / "missing" / "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        index.save(tmp_path / "folder")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+# ---- damaged and foreign files
+
+SMALL: dict[str, Callable[[], Any]] = {
+    "flat": lambda: fill(FlatIndex(6, metric="l2", codec="int8"), 3, "str"),
+    "flat of float32": lambda: fill(FlatIndex(6, metric="dot"), 2),
+    "multivector": lambda: fill(MultiVectorIndex(6), 3),
+    "empty": lambda: FlatIndex(6),
+    "empty multivector": lambda: MultiVectorIndex(6),
+}
+
+
+@pytest.fixture(params=SMALL)
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Path, bytes]:
+    index = SMALL[request.param]()
+    index.save(tmp_path / "x")
+    return index, tmp_path / "x", (tmp_path / "x").read_bytes()
+
+
+def open_bytes(path: Path, data: bytes) -> Any:
+    """The index of these bytes, or the message of the ValueError."""
+    path.write_bytes(data)
+    try:
+        return tercet.open(path)
+    except ValueError as e:
+        assert str(path) in str(e)
+        return str(e)
+
+
+def test_every_changed_byte(small: tuple[Any, Path, bytes]) -> None:
+    """Each is detected, not only where it would make a difference."""
+    index, path, data = small
+    accepted = []
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 0xFF if place % 2 else 1 << place % 8
+        got = open_bytes(path, bytes(changed))
+        if not isinstance(got, str):
+            accepted.append(place)
+            assert same_index(got, index), place
+    assert accepted == []
+
+
+def test_every_cut(small: tuple[Any, Path, bytes]) -> None:
+    _, path, data = small
+    accepted = [n for n in range(len(data)) if not isinstance(open_bytes(path, data[:n]), str)]
+    assert accepted == []
+
+
+def test_something_appended(small: tuple[Any, Path, bytes]) -> None:
+    _, path, data = small
+    for tail in (b"\0", b"x", data, bytes(64), bytes(5000)):
+        assert "damaged index" in open_bytes(path, data + tail)
+
+
+def test_a_hole(small: tuple[Any, Path, bytes]) -> None:
+    """A block that a crash left unwritten reads as zeros."""
+    index, path, data = small
+    for start in range(0, len(data), 16):
+        holed = data[:start] + bytes(16) + data[start + 16 :]
+        got = open_bytes(path, holed[: len(data)])
+        assert isinstance(got, str) or (holed[: len(data)] == data and same_index(got, index))
+
+
+def test_the_message_names_the_part(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    fill(FlatIndex(6, codec="int8"), 40, "str").save(path)
+    data = path.read_bytes()
+    places = [*range(20), *range(20, len(data), 7)]
+    parts = {open_bytes(path, data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]) for i in places}
+    text = "\n".join(map(str, parts))
+    for part in (
+        "not a tercet index",
+        "format version",
+        "header",
+        "'codes'",
+        "'scales'",
+        "'id_bytes'",
+        "'id_offsets'",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a tercet index"),
+        (b"T", "not a tercet index"),
+        (b"PK\x03\x04 and so on, a zip file", "not a tercet index"),
+        (b"TERCET\0", "damaged index|not a tercet index"),
+        (b"TERCET\0\x01", "damaged index"),
+        (b"TERCET\0\x02" + bytes(100), "format version 2.*reads 1"),
+        (b"TERCET\0\xff" + bytes(100), "format version 255.*reads 1"),
+        (b"TERCET\0\x01" + bytes(100), "header"),
+        (b"TERCET\0\x01\xff\xff\xff\xff" + bytes(100), "header"),
+    ],
+)
+def test_foreign_files(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ValueError, match=message) as error:
+        tercet.open(tmp_path / "x")
+    assert "x" in str(error.value)
+
+
+def test_missing_files_and_directories(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        tercet.open(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="directory"):
+        tercet.open(tmp_path)
+
+
+def test_an_unknown_kind_of_index(tmp_path: Path) -> None:
+    tercet.indexes.storage.write(tmp_path / "x", {"kind": "TreeIndex"}, np.zeros(0, np.int64), {})
+    with pytest.raises(ValueError, match="unknown kind of index 'TreeIndex'"):
+        tercet.open(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dim": 7}, "codes: expected"),
+        ({"dim": 0}, "dim"),
+        ({"dim": None}, "dim"),
+        ({"codec": "float16"}, "codec"),
+        ({"metric": "L2"}, "metric"),
+        ({"codec": "int8"}, "expected"),
+    ],
+)
+def test_settings_that_do_not_fit(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Written by something else with right checksums: still an error, not a crash."""
+    index = fill(FlatIndex(6), 4)
+    state = index._native.state()
+    ids = state.pop("ids")
+    tercet.indexes.storage.write(tmp_path / "x", {**index._header(), **change}, ids, state)
+    with pytest.raises(ValueError, match=f"x: damaged index: .*{message}"):
+        tercet.open(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("ids", np.array([0, 1, 1, 2])),
+        ("ids", np.array([0, 1, -1, 2])),
+        ("ids", np.array([0, 1, 2])),
+        ("ids", ["a", "b", "", "d"]),
+        ("codes", np.zeros(3, np.uint8)),
+        ("scales", np.zeros(3, np.uint16)),
+        ("offsets", np.array([0, 1, 2, 3])),
+        ("offsets", np.array([0, 3, 2, 4, 4])),
+        ("offsets", np.array([0, 1, 2, 3, 2**60])),
+        ("offsets", np.array([0, 1, 2, 3, 2**63 - 1])),
+        ("offsets", np.array([-1, 1, 2, 3, 4])),
+        ("offsets", np.zeros(0, np.int64)),
+    ],
+)
+def test_sections_that_do_not_fit(section: str, value: Any, tmp_path: Path) -> None:
+    index = MultiVectorIndex(6)
+    index.add(np.ones((4, 1, 6), F32))
+    state = {**index._native.state(), section: value}
+    ids = state.pop("ids")
+    tercet.indexes.storage.write(tmp_path / "x", index._header(), ids, state)
+    with pytest.raises(ValueError, match="x: damaged index"):
+        tercet.open(tmp_path / "x")
