@@ -61,8 +61,8 @@ def largest_error(exact: np.ndarray) -> Callable[[np.ndarray], str]:
 @pytest.mark.parametrize("form", FORMATS)
 def test_kernel(side_by_side: SideBySide, form: str) -> None:
     # 32 queries in one call, so that what the call itself costs (Python, checks) is small against the work;
-    # 8 documents, which is as much as stays in a 1 MiB L2 in float32, so that packing a query is small against
-    # its share of the work. All of it counts.
+    # 8 documents, as much as stays in a 1 MiB L2 in float32, so that packing a query is small against what is
+    # done with it. All of it counts.
     inputs = texts(128, np.full(8, 128), queries=32)
     q = in_format(inputs.query.reshape(-1, 128), form)
     queries = tercet.TokenVectors(q, np.arange(0, len(q) + 1, 32))

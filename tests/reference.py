@@ -48,10 +48,10 @@ def fma_exact(a: float, b: float, c: float) -> np.float32:
 def fma(a: Array, b: Array, c: Array) -> Array:
     """`fma_exact` for arrays of float32.
 
-    Products are exact in float64, and rounding a sum twice is wrong only where the first rounding lands on a
-    midpoint between two float32. There, and among the subnormals whose midpoints are elsewhere, the sum is
-    rounded to odd: if something was cut off and the last bit is even, the neighbour towards the exact value is
-    taken, which lies on its side of every midpoint.
+    Products are exact in float64, and rounding a sum twice is wrong only where the first rounding lands on
+    a midpoint between two float32. There, and among the subnormals whose midpoints are elsewhere, the sum
+    is rounded to odd: if something was cut off and the last bit is even, the neighbour towards the exact
+    value is taken, which lies on its side of every midpoint.
     """
     with np.errstate(all="ignore"):
         product, addend = np.broadcast_arrays(np.multiply(a, b, dtype=np.float64), c)

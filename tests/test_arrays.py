@@ -226,7 +226,7 @@ def test_lists_of_arrays_keep_their_dtype() -> None:
 
 @pytest.mark.parametrize("given", [[True, False], [[1, None]], [1 + 2j], ["1"], [{}]])
 def test_lists_of_other_things(given: Any) -> None:
-    with pytest.raises(TypeError, match="^x: "):
+    with pytest.raises(TypeError, match=r"^x: "):
         as_rows(given, "x")
 
 
@@ -312,7 +312,7 @@ def test_masks_may_be_tensors(torch: Any, values: Array) -> None:
 def test_tensors_that_would_lose_data(dtype: str, torch: Any) -> None:
     if not hasattr(torch, dtype):
         pytest.skip("not in this torch")
-    with pytest.raises(TypeError, match="x|DLPack"):
+    with pytest.raises(TypeError, match=r"x|DLPack"):
         as_rows(torch.ones(2, 3).to(getattr(torch, dtype)), "x")
 
 

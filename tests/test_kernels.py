@@ -132,9 +132,9 @@ def test_longest_rows_do_not_overflow(isa: str) -> None:
     """127 * 255 * 65535 is the largest sum that an int32 has to hold."""
     code = """if True:
         import numpy as np, tercet
-        ends = np.array([127, -127], np.int8)[:, None]
-        docs = np.array([127, -127, -128, 1], np.int8)[:, None]
-        results = {"dot": tercet.dot(ends * np.ones((1, 65535), np.int8), docs * np.ones((1, 65535), np.int8))}
+        row = np.ones((1, 65535), np.int8)
+        queries, docs = (np.array([x], np.int8).T * row for x in ([127, -127], [127, -127, -128, 1]))
+        results = {"dot": tercet.dot(queries, docs)}
     """
     want = 65535 * np.outer([127, -127], [127, -127, -128, 1]).astype(np.float64)
     assert same_bits(run_under(isa, code)["dot"], want.astype(np.float32))

@@ -155,7 +155,7 @@ def test_k_greater_than_everything_is_no_error() -> None:
 
 @pytest.mark.parametrize("metric", ["dot", "l2"])
 def test_overflow_loses_no_document(metric: str) -> None:
-    """Finite input whose scores overflow is refused, or every document is still there with a comparable score."""
+    """Finite input whose scores overflow is refused, or every document is there and has a score."""
     docs = np.array([[1e25, 1e25], [1, 1], [-1e25, 1e25]], F32)
     try:
         hits = tercet.topk(docs, docs, 3, metric=metric)  # type: ignore[arg-type]
@@ -276,58 +276,62 @@ def test_maxsim_grid(rng: np.random.Generator) -> None:
 
 # ---- bad input
 
-BAD: list[tuple[str, Callable[[], Any], type[Exception], list[str]]] = [
-    ("dim", lambda: tercet.dot(ones(2, 3), ones(2, 4)), ValueError, ["docs", "expected 3 dim", "got 4"]),
-    ("dim/topk", lambda: tercet.topk(ones(2, 3), ones(2, 4), 1), ValueError, ["docs", "expected 3 dim", "got 4"]),
-    ("dim/maxsim", lambda: tercet.maxsim(ones(2, 3), [ones(2, 4)]), ValueError, ["docs", "expected 3", "got 4"]),
-    ("dim/list", lambda: tercet.maxsim(ones(2, 3), [ones(1, 3), ones(2, 4)]), ValueError, ["docs", "item 1", "3", "4"]),
-    ("no dim", lambda: tercet.dot(ones(2, 0), ones(2, 0)), ValueError, ["queries", "1 to 65535", "got 0"]),
-    ("too wide", lambda: tercet.dot(ones(1, 65536), ones(1, 65536)), ValueError, ["queries", "65535", "got 65536"]),
-    ("rank 0", lambda: tercet.dot(np.array(1, F32), ones(2, 3)), ValueError, ["queries", "[n, dim]", "[]"]),
-    ("rank 3", lambda: tercet.dot(ones(2, 3), ones(1, 2, 3)), ValueError, ["docs", "[n, dim]", "[1, 2, 3]"]),
-    ("rank 1/maxsim", lambda: tercet.maxsim(ones(3), ones(2, 3)), ValueError, ["queries", "[tokens, dim]", "[3]"]),
-    ("rank 4", lambda: tercet.maxsim(ones(2, 3), ones(1, 1, 2, 3)), ValueError, ["docs", "[1, 1, 2, 3]"]),
-    ("rank/list", lambda: tercet.maxsim(ones(2, 3), [ones(3)]), ValueError, ["docs", "item 0", "[3]"]),
-    ("no queries", lambda: tercet.dot(ones(0, 3), ones(2, 3)), ValueError, ["at least one", "0 and 2"]),
-    ("no docs", lambda: tercet.topk(ones(2, 3), ones(0, 3), 1), ValueError, ["at least one", "2 and 0"]),
-    ("empty list", lambda: tercet.dot([], ones(2, 3)), ValueError, ["queries"]),
-    ("no texts", lambda: tercet.maxsim([], ones(2, 3)), ValueError, ["queries", "at least one", "empty list"]),
-    ("no texts/3d", lambda: tercet.maxsim(ones(2, 3), ones(0, 5, 3)), ValueError, ["at least one", "1 and 0"]),
-    ("no texts/tv", lambda: tercet.maxsim(TokenVectors(ones(0, 3), [0]), ones(1, 3)), ValueError, ["0 and 1"]),
-    ("k 0", lambda: tercet.topk(ones(2, 3), ones(2, 3), 0), ValueError, ["k:", "at least 1", "got 0"]),
-    ("k -1", lambda: tercet.topk(ones(2, 3), ones(2, 3), -1), ValueError, ["k:", "at least 1", "got -1"]),
-    ("k 2**40", lambda: tercet.topk(ones(2, 3), ones(2, 3), 2**40), ValueError, ["k:", str(2**40)]),
-    ("k float", lambda: tercet.topk(ones(2, 3), ones(2, 3), 2.0), TypeError, ["k:", "integer", "float"]),  # type: ignore[arg-type]
-    ("k str", lambda: tercet.topk(ones(2, 3), ones(2, 3), "2"), TypeError, ["k:", "integer", "str"]),  # type: ignore[arg-type]
-    ("k None", lambda: tercet.topk(ones(2, 3), ones(2, 3), None), TypeError, ["k:", "integer", "NoneType"]),  # type: ignore[arg-type]
-    ("k bool", lambda: tercet.topk(ones(2, 3), ones(2, 3), True), TypeError, ["k:", "integer", "bool"]),
-    ("metric", lambda: tercet.topk(ones(2, 3), ones(2, 3), 1, metric="L2"), ValueError, ["metric", "'L2'", "l2"]),  # type: ignore[arg-type]
-    ("threads 0", lambda: tercet.dot(ones(2, 3), ones(2, 3), threads=0), ValueError, ["threads", "1", "got 0"]),
-    ("threads -1", lambda: tercet.topk(ones(2, 3), ones(2, 3), 1, threads=-1), ValueError, ["threads", "got -1"]),
-    ("threads 5000", lambda: tercet.maxsim(ones(2, 3), ones(2, 3), threads=5000), ValueError, ["threads", "5000"]),
-    ("threads 1.5", lambda: tercet.dot(ones(2, 3), ones(2, 3), threads=1.5), TypeError, ["threads", "float"]),  # type: ignore[arg-type]
-    ("ragged", lambda: tercet.dot([[1, 2], [3]], ones(2, 2)), ValueError, ["queries", "ragged"]),
-    ("ragged text", lambda: tercet.maxsim([[[1.0, 2.0], [3.0]]], ones(2, 2)), ValueError, ["queries", "ragged"]),
-    ("ragged one text", lambda: tercet.maxsim([[1.0, 2.0], [3.0]], ones(2, 2)), ValueError, ["queries"]),
-    ("None", lambda: tercet.dot(None, ones(2, 2)), TypeError, ["queries", "NoneType"]),
-    ("text", lambda: tercet.dot("ab", ones(2, 2)), TypeError, ["queries"]),
-    ("a list of texts", lambda: tercet.dot(["ab", "cd"], ones(2, 2)), TypeError, ["queries"]),
-    ("dict", lambda: tercet.maxsim({}, ones(2, 2)), TypeError, ["queries", "dict"]),
-    ("mixed list", lambda: tercet.maxsim([ones(1, 2), ones(1, 2, dtype=I8)], ones(2, 2)), TypeError, ["item 1", "int8"]),
-    ("mask/list", lambda: tercet.maxsim([ones(1, 2)], ones(2, 2), queries_mask=ones(1, 1)), ValueError, ["queries", "mask", "list"]),
-    ("mask/2d", lambda: tercet.maxsim(ones(1, 2), ones(2, 2), queries_mask=ones(1, 1)), ValueError, ["queries", "[1, 2]"]),
-    ("mask/shape", lambda: tercet.maxsim(ones(1, 2), ones(2, 5, 2), docs_mask=ones(5, 2)), ValueError, ["mask", "[2, 5]", "[5, 2]"]),
-    ("two texts", lambda: tercet.maxsim_grid(ones(2, 3), ones(2, 4, 3)), ValueError, ["doc", "one text", "got 2"]),
-]  # fmt: skip
+A = ones(2, 3)
+dot, topk, maxsim = tercet.dot, tercet.topk, tercet.maxsim
+NO_TEXT = TokenVectors(ones(0, 3), [0])
+BAD: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
+    "dim": (lambda: dot(A, ones(2, 4)), ValueError, "docs.*expected 3 dimensions, got 4"),
+    "dim of topk": (lambda: topk(A, ones(2, 4), 1), ValueError, "docs.*expected 3 dimensions, got 4"),
+    "dim of a text": (lambda: maxsim(A, [ones(2, 4)]), ValueError, "docs.*expected 3 dimensions, got 4"),
+    "dim in a list": (lambda: maxsim(A, [A, ones(2, 4)]), ValueError, "docs.*item 1.*expected 3.*got 4"),
+    "no dim": (lambda: dot(ones(2, 0), ones(2, 0)), ValueError, "queries.*1 to 65535.*got 0"),
+    "no dim of texts": (lambda: maxsim(ones(2, 0), ones(2, 0)), ValueError, "queries.*1 to 65535.*got 0"),
+    "too wide": (lambda: dot(ones(1, 65536), A), ValueError, "queries.*65535.*got 65536"),
+    "rank 0": (lambda: dot(np.array(1, F32), A), ValueError, r"queries.*\[n, dim\].*got \[\]"),
+    "rank 3": (lambda: dot(A, A[None]), ValueError, r"docs.*\[n, dim\].*got \[1, 2, 3\]"),
+    "rank 1 text": (lambda: maxsim(A[0], A), ValueError, r"queries.*\[tokens, dim\].*got \[3\]"),
+    "rank 4 texts": (lambda: maxsim(A, A[None, None]), ValueError, r"docs.*got \[1, 1, 2, 3\]"),
+    "rank in a list": (lambda: maxsim(A, [A[0]]), ValueError, r"docs.*item 0.*got \[3\]"),
+    "no queries": (lambda: dot(A[:0], A), ValueError, "at least one query.*0 and 2"),
+    "no docs": (lambda: topk(A, A[:0], 1), ValueError, "at least one.*document.*2 and 0"),
+    "empty list": (lambda: dot([], A), ValueError, "queries"),
+    "empty list of texts": (lambda: maxsim([], A), ValueError, "queries.*at least one.*empty list"),
+    "no padded texts": (lambda: maxsim(A, ones(0, 5, 3)), ValueError, "at least one.*1 and 0"),
+    "no texts": (lambda: maxsim(NO_TEXT, A), ValueError, "at least one.*0 and 1"),
+    "k 0": (lambda: topk(A, A, 0), ValueError, "k: .*at least 1.*got 0"),
+    "k -1": (lambda: topk(A, A, -1), ValueError, "k: .*at least 1.*got -1"),
+    "k 2**40": (lambda: topk(A, A, 2**40), ValueError, f"k: .*got {2**40}"),
+    "k float": (lambda k=2.0: topk(A, A, k), TypeError, "k: expected an integer, got float"),
+    "k str": (lambda k="2": topk(A, A, k), TypeError, "k: expected an integer, got str"),
+    "k None": (lambda k=None: topk(A, A, k), TypeError, "k: expected an integer, got NoneType"),
+    "k bool": (lambda: topk(A, A, True), TypeError, "k: expected an integer, got bool"),
+    "metric": (lambda m="L2": topk(A, A, 1, metric=m), ValueError, "metric: .*l2.*got 'L2'"),
+    "threads 0": (lambda: dot(A, A, threads=0), ValueError, "threads: expected 1 to 4096.*got 0"),
+    "threads -1": (lambda: topk(A, A, 1, threads=-1), ValueError, "threads: .*got -1"),
+    "threads 5000": (lambda: maxsim(A, A, threads=5000), ValueError, "threads: .*got 5000"),
+    "threads float": (lambda n=1.5: dot(A, A, threads=n), TypeError, "threads: .*got float"),
+    "ragged": (lambda: dot([[1, 2], [3]], A), ValueError, "queries.*ragged"),
+    "ragged in a list": (lambda: maxsim([[[1.0, 2.0], [3.0]]], A), ValueError, "queries.*ragged"),
+    "ragged text": (lambda: maxsim([[1.0, 2.0], [3.0]], A), ValueError, "queries.*ragged"),
+    "None": (lambda: dot(None, A), TypeError, "queries.*NoneType"),
+    "a string": (lambda: dot("ab", A), TypeError, "queries"),
+    "strings": (lambda: dot(["ab", "cd"], A), TypeError, "queries"),
+    "a dict": (lambda: maxsim({}, A), TypeError, "queries.*dict"),
+    "a mixed list": (lambda: maxsim([A, A.astype(I8)], A), TypeError, "queries.*item 1.*int8"),
+    "mask of a list": (lambda: maxsim([A], A, queries_mask=A), ValueError, "queries.*mask.*list"),
+    "mask of one text": (lambda: maxsim(A, A, docs_mask=A), ValueError, r"docs.*got \[2, 3\]"),
+    "mask of TokenVectors": (lambda: maxsim(A, NO_TEXT, docs_mask=A), ValueError, "docs.*mask.*TokenVectors"),
+    "mask of other shape": (lambda: maxsim(A, A[None], docs_mask=A), ValueError, r"\[1, 2\], got \[2, 3\]"),
+    "grid of two texts": (lambda: tercet.maxsim_grid(A, [A, A]), ValueError, "doc.*one text.*got 2"),
+}
 
 
-@pytest.mark.parametrize(("call", "kind", "parts"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_bad_input(call: Callable[[], Any], kind: type[Exception], parts: list[str]) -> None:
-    with pytest.raises(kind) as error:
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input(what: str) -> None:
+    call, kind, message = BAD[what]
+    with pytest.raises(kind, match=message) as error:
         call()
     assert type(error.value) is kind
-    for part in parts:
-        assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -381,9 +385,9 @@ def test_values_that_are_not_finite_are_named_by_row(value: float, form: str) ->
 def test_values_that_are_not_finite_under_every_metric(metric: str) -> None:
     good, bad = ones(9, 5), ones(9, 5)
     bad[4, 2] = np.nan
-    with pytest.raises(ValueError, match="^docs: row 4 has a value that is not finite"):
+    with pytest.raises(ValueError, match=r"^docs: row 4 has a value that is not finite"):
         tercet.topk(good, bad, 1, metric=metric)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="^queries: row 4 has a value that is not finite"):
+    with pytest.raises(ValueError, match=r"^queries: row 4 has a value that is not finite"):
         tercet.topk(bad, good, 1, metric=metric)  # type: ignore[arg-type]
 
 

@@ -70,7 +70,7 @@ class Twin:
             self.known.update(zip(ids, documents, strict=True))
             self.next += len(documents)
         elif self.known:
-            with pytest.raises(ValueError, match="each .* needs one"):
+            with pytest.raises(ValueError, match=r"each .* needs one"):
                 self.index.add(self.pack(documents))
 
     def fail_to_add(self) -> None:

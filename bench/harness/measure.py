@@ -168,11 +168,11 @@ class SideBySide:
 
     def _prepare(self, peers: Sequence[Peer], arrays: Mapping[str, np.ndarray]) -> list[Lane]:
         lanes = []
-        paths = self._session.contest.share(arrays) if peers else {}
+        self._session.contest.share(arrays)
         for peer in peers:
             lane = Lane(peer.name, [])
             try:
-                lane.peer = self._session.contest.prepare(peer, paths)
+                lane.peer = self._session.contest.prepare(peer)
             except PeerFailed as e:
                 lane.remark = str(e)
             lanes.append(lane)

@@ -97,27 +97,32 @@ class Contest:
         self._folder = folder
         self._clock = clock
         self._processes: dict[str, Process] = {}
+        self._paths: dict[str, str] = {}
+        self._loaded: set[str] = set()  # modules whose process has these
 
-    def share(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-        """Write the inputs where every process can read them; the last ones make room."""
+    def share(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write a row's inputs where every process can read them; the last row's make room."""
         for old in self._folder.glob("*.npy"):
             old.unlink()
-        paths = {}
+        self._loaded.clear()
+        self._paths = {name: str(self._folder / f"{name}.npy") for name in arrays}
         for name, array in arrays.items():
-            paths[name] = str(self._folder / f"{name}.npy")
-            np.save(paths[name], array)
-        return paths
+            np.save(self._paths[name], array)
 
-    def prepare(self, peer: Peer, paths: dict[str, str]) -> Prepared:
-        """Make a peer ready to run; PeerFailed says why not."""
+    def prepare(self, peer: Peer) -> Prepared:
+        """Make a peer ready to run on what was shared; PeerFailed says why not."""
         module, task = peer.task.split(".")
         process = self._processes.get(module)
         if process is None or not process.alive:
             if process is not None:
                 process.close()
             process = self._processes[module] = Process(module, self._clock, self._folder)
-        answer = process.ask("prepare", task=task, arrays=paths, settings=dict(peer.settings))
-        return Prepared(peer.name, answer["version"], process, self._folder / "result.npy")
+            self._loaded.discard(module)
+        if module not in self._loaded:
+            process.ask("inputs", arrays=self._paths)
+            self._loaded.add(module)
+        answer = process.ask("prepare", task=task, settings=dict(peer.settings))
+        return Prepared(peer.name, answer["version"], process, answer["task"], self._folder / "result.npy")
 
     def close(self) -> None:
         for process in self._processes.values():
@@ -127,17 +132,18 @@ class Contest:
 class Prepared:
     """A peer with its inputs loaded, built and packed."""
 
-    def __init__(self, name: str, version: str, process: Process, result: Path) -> None:
+    def __init__(self, name: str, version: str, process: Process, task: int, result: Path) -> None:
         self.name = name
         self.version = version
         self._process = process
+        self._task = task
         self._result = result
 
     def seconds(self, warm: bool) -> float:
         """Run once; with ``warm`` an untimed run goes before, since the others emptied the caches."""
-        return float(self._process.ask("run", warm=warm)["seconds"])
+        return float(self._process.ask("run", task=self._task, warm=warm)["seconds"])
 
     def result(self) -> np.ndarray:
         """What the last run returned."""
-        self._process.ask("save", path=str(self._result))
+        self._process.ask("save", task=self._task, path=str(self._result))
         return np.load(self._result)

@@ -2,9 +2,11 @@
 
 One JSON object per line on stdin and one back on stdout:
 
-``{"op": "prepare", "task": NAME, "arrays": {NAME: PATH}, "settings": {...}}`` -> ``{"version": TEXT}``
-``{"op": "run", "warm": BOOL}``  one call, after an untimed one if so asked   -> ``{"seconds": FLOAT}``
-``{"op": "save", "path": PATH}`` write the last result there as .npy          -> ``{}``
+``{"op": "inputs", "arrays": {NAME: PATH}}``                      forget everything, load these   -> ``{}``
+``{"op": "prepare", "task": NAME, "settings": {...}}``            -> ``{"version": TEXT, "task": INTEGER}``
+``{"op": "run", "task": INTEGER, "warm": BOOL}``                  one call, after an untimed one if so asked
+                                                                  -> ``{"seconds": FLOAT}``
+``{"op": "save", "task": INTEGER, "path": PATH}``                 write its last result as .npy   -> ``{}``
 
 Whatever goes wrong comes back as ``{"error": TEXT}``.
 """
@@ -28,29 +30,34 @@ class Worker:
     def __init__(self, module: str, clock: str) -> None:
         self.module = module
         self.clock = CLOCKS[clock]
-        self.run_once: Callable[[], Any] | None = None
-        self.result: Any = None
+        self.arrays: dict[str, np.ndarray] = {}
+        self.tasks: list[Callable[[], Any]] = []
+        self.results: dict[int, Any] = {}
 
-    def prepare(self, task: str, arrays: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
-        self.run_once = self.result = None  # frees the last task's memory first
-        peer = importlib.import_module(f"peers.{self.module}")
-        # Read, not mapped: private memory gets the same pages as everyone else's, huge ones included.
-        loaded = {name: np.load(path) for name, path in arrays.items()}
-        self.run_once = getattr(peer, task)(**loaded, **settings)
+    def inputs(self, arrays: dict[str, str]) -> dict[str, Any]:
+        self.tasks.clear()
+        self.results.clear()
+        self.arrays.clear()  # before loading: two rows' inputs may not fit
         gc.collect()
-        return {"version": peer.VERSION}
+        # Read, not mapped: private memory gets the same pages as everyone else's, huge ones included.
+        self.arrays = {name: np.load(path) for name, path in arrays.items()}
+        return {}
 
-    def run(self, warm: bool) -> dict[str, Any]:
-        if self.run_once is None:
-            raise RuntimeError("nothing is prepared")
+    def prepare(self, task: str, settings: dict[str, Any]) -> dict[str, Any]:
+        peer = importlib.import_module(f"peers.{self.module}")
+        self.tasks.append(getattr(peer, task)(**self.arrays, **settings))
+        return {"version": peer.VERSION, "task": len(self.tasks) - 1}
+
+    def run(self, task: int, warm: bool) -> dict[str, Any]:
+        call = self.tasks[task]
         if warm:
-            self.run_once()
+            call()
         start = self.clock()
-        self.result = self.run_once()
+        self.results[task] = call()
         return {"seconds": self.clock() - start}
 
-    def save(self, path: str) -> dict[str, Any]:
-        np.save(path, np.asarray(self.result))
+    def save(self, task: int, path: str) -> dict[str, Any]:
+        np.save(path, np.asarray(self.results[task]))
         return {}
 
 
@@ -59,7 +66,12 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     worker = Worker(*sys.argv[1:])
-    operations = {"prepare": worker.prepare, "run": worker.run, "save": worker.save}
+    operations = {
+        "inputs": worker.inputs,
+        "prepare": worker.prepare,
+        "run": worker.run,
+        "save": worker.save,
+    }
     gc.disable()
     for line in sys.stdin:
         message = json.loads(line)

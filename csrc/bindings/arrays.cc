@@ -22,8 +22,10 @@ RowsView rows_view(const py::array& array, const char* name) {
   view.format = format_of(array, name);
   require(array.ndim() == 2 && array.shape(1) >= 1, name, ": expected shape [n, dim]");
   const auto row_bytes = array.shape(1) * array.itemsize();
-  require(array.strides(1) == array.itemsize() && (array.shape(0) <= 1 || array.strides(0) >= row_bytes),
-          name, ": expected contiguous rows");
+  // numpy gives an array without elements any strides
+  const bool rows_apart = array.shape(0) <= 1 || array.strides(0) >= row_bytes;
+  require(array.size() == 0 || (array.strides(1) == array.itemsize() && rows_apart), name,
+          ": expected contiguous rows");
   view.data = static_cast<const uint8_t*>(array.data());
   view.rows = static_cast<size_t>(array.shape(0));
   view.stride = static_cast<size_t>(array.shape(0) > 1 ? array.strides(0) : row_bytes);

@@ -51,15 +51,17 @@ py::dict state(const FlatIndex& index) {
   const auto codes = static_cast<py::ssize_t>(state.codes.size()),
              scales = static_cast<py::ssize_t>(state.scales.size());
   out["codes"] = to_array(std::move(state.codes), {codes});
+  out["next_id"] = state.next_id;
   out["scales"] = to_array(std::move(state.scales), {scales});
   return out;
 }
 
 void restore(FlatIndex& index, const py::object& ids, const py::array_t<uint8_t, py::array::c_style>& codes,
-             const py::array_t<uint16_t, py::array::c_style>& scales) {
+             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id) {
   index.restore({ids_of(ids),
                  {codes.data(), codes.data() + codes.size()},
-                 {scales.data(), scales.data() + scales.size()}});
+                 {scales.data(), scales.data() + scales.size()},
+                 next_id});
 }
 
 }  // namespace
@@ -88,7 +90,7 @@ void register_flat(py::module_& m) {
       .def("size", &FlatIndex::size)
       .def("bytes", &FlatIndex::bytes)
       .def("state", &state)
-      .def("restore", &restore, py::arg("ids"), py::arg("codes"), py::arg("scales"));
+      .def("restore", &restore, py::arg("ids"), py::arg("codes"), py::arg("scales"), py::arg("next_id"));
 }
 
 }  // namespace tercet

@@ -54,6 +54,7 @@ py::dict state(const MultiVectorIndex& index) {
   out["ids"] = ids_to_python(state.ids);
   out["offsets"] = to_array(std::move(state.offsets), {offsets});
   out["codes"] = to_array(std::move(state.codes), {codes});
+  out["next_id"] = state.next_id;
   out["scales"] = to_array(std::move(state.scales), {scales});
   return out;
 }
@@ -61,11 +62,12 @@ py::dict state(const MultiVectorIndex& index) {
 void restore(MultiVectorIndex& index, const py::object& ids,
              const py::array_t<int64_t, py::array::c_style>& offsets,
              const py::array_t<uint8_t, py::array::c_style>& codes,
-             const py::array_t<uint16_t, py::array::c_style>& scales) {
+             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id) {
   index.restore({ids_of(ids),
                  {offsets.data(), offsets.data() + offsets.size()},
                  {codes.data(), codes.data() + codes.size()},
-                 {scales.data(), scales.data() + scales.size()}});
+                 {scales.data(), scales.data() + scales.size()},
+                 next_id});
 }
 
 }  // namespace
@@ -94,7 +96,8 @@ void register_multivector(py::module_& m) {
       .def("num_tokens", &MultiVectorIndex::num_tokens)
       .def("bytes", &MultiVectorIndex::bytes)
       .def("state", &state)
-      .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"));
+      .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"),
+           py::arg("next_id"));
 }
 
 }  // namespace tercet

@@ -6,13 +6,12 @@
 namespace tercet {
 namespace {
 
-// Queries of a borrowed array are checked here, its documents block by block while they are in cache.
-PackedQueries pack(const RowsView& queries) {
+// Queries of a borrowed array are checked first, its documents block by block while they are in cache.
+void check_queries(const RowsView& queries) {
   for (size_t i = 0; i < queries.rows; ++i) {
     require(kernels().all_finite(queries.format, queries.row(i), queries.dim), "queries: row ", i,
             " has a value that is not finite");
   }
-  return PackedQueries(queries);
 }
 
 void check_pair(const RowsView& queries, const RowsView& docs) {
@@ -35,7 +34,8 @@ py::array_t<float> dot(const py::array& q, const py::array& d, size_t threads) {
   std::vector<float> scores(queries.rows * docs.rows);
   {
     py::gil_scoped_release release;
-    scan_dot(pack(queries), borrowed(docs), scores.data(), threads);
+    check_queries(queries);
+    scan_dot(PackedQueries(queries), borrowed(docs), scores.data(), threads);
   }
   return to_array(std::move(scores),
                   {static_cast<py::ssize_t>(queries.rows), static_cast<py::ssize_t>(docs.rows)});
@@ -56,7 +56,8 @@ py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::objec
   Results results;
   {
     py::gil_scoped_release release;
-    const auto hits = scan_topk(pack(queries), borrowed(docs), k, TieBreak(), threads);
+    check_queries(queries);
+    const auto hits = scan_topk(PackedQueries(queries), borrowed(docs), k, TieBreak(), threads);
     results.k = k;
     results.scores.assign(hits.size() * k, -std::numeric_limits<float>::infinity());
     IntIds ids(hits.size() * k);
@@ -82,6 +83,7 @@ py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offs
   std::vector<float> scores(nq * nd);
   {
     py::gil_scoped_release release;
+    check_queries(queries);
     std::vector<TokenSpan> texts(nd);
     for (size_t i = 0; i < nd; ++i) texts[i] = {offsets[i], offsets[i + 1] - offsets[i]};
     // Groups of queries bound the scratch of a scan.
@@ -94,7 +96,7 @@ py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offs
       group.rows = query_offsets[end] - query_offsets[first];
       std::vector<size_t> group_offsets;
       for (size_t i = first; i <= end; ++i) group_offsets.push_back(query_offsets[i] - query_offsets[first]);
-      const PackedQueries packed = pack(group);
+      const PackedQueries packed(group);
       scan_maxsim({packed, group_offsets}, borrowed(docs), texts.data(), nd, threads,
                   [&](size_t, size_t text, size_t n, const float* block) {
                     for (size_t i = first; i < end; ++i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "core/error.h"
@@ -28,6 +29,14 @@ void normalise(const float* v, uint32_t dim, float* out) {
 FlatIndex::FlatIndex(uint32_t dim, Metric metric, const std::string& codec)
     : metric_(metric), store_(make_codec(codec), dim) {}
 
+float FlatIndex::limit() const {
+  constexpr float kMax = std::numeric_limits<float>::max();
+  // A cosine index stores unit vectors; squared distances must not overflow: |q|^2 + 2 <q, x> + |x|^2.
+  if (metric_ == Metric::cosine) return kMax;
+  const float codec = store_.codec().max_magnitude();
+  return metric_ == Metric::l2 ? std::min(codec, std::sqrt(kMax / 8 / static_cast<float>(dim()))) : codec;
+}
+
 void FlatIndex::encode(size_t slot, const float* vector, float* scratch) noexcept {
   if (metric_ == Metric::cosine) {
     normalise(vector, dim(), scratch);
@@ -43,10 +52,7 @@ float FlatIndex::bias_of(size_t slot, float* scratch) const {
 }
 
 Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, const Ids* given, size_t threads) {
-  // A cosine index stores unit vectors, so only finite input matters to it.
-  const float limit =
-      metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
-  check_values(vectors, stride, count, dim(), limit, "vectors", threads);
+  check_values(vectors, stride, count, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
   const Ids ids = given ? *given : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per vector, got ", count_of(ids));
@@ -89,9 +95,7 @@ void FlatIndex::remove(const Ids& ids) {
 Results FlatIndex::search(const float* queries, size_t count, size_t k, const Filters& filters,
                           size_t threads) const {
   const uint32_t d = dim();
-  const float limit =
-      metric_ == Metric::cosine ? std::numeric_limits<float>::max() : store_.codec().max_magnitude();
-  check_values(queries, d, count, d, limit, "queries", threads);
+  check_values(queries, d, count, d, limit(), "queries", threads);
   check_filters(filters, count);
   // l2 is a dot product: -|q - x|^2 = <2q, x> - |x|^2 - |q|^2, doubling is exact, -|x|^2 is the row's bias
   std::vector<float> prepared(queries, queries + count * d);
@@ -172,7 +176,7 @@ size_t FlatIndex::bytes() const {
 
 FlatIndex::State FlatIndex::state() const {
   std::shared_lock lock(mutex_);
-  return {ids_.ids(), {store_.codes().begin(), store_.codes().end()}, store_.scales()};
+  return {ids_.ids(), {store_.codes().begin(), store_.codes().end()}, store_.scales(), ids_.next()};
 }
 
 void FlatIndex::restore(const State& state) {
@@ -186,6 +190,7 @@ void FlatIndex::restore(const State& state) {
     for (size_t i = 0; i < count; ++i) bias_[i] = bias_of(i, scratch.data());
   }
   ids_.add(state.ids, slots);
+  ids_.set_next(state.next_id);
 }
 
 }  // namespace tercet

@@ -32,11 +32,14 @@ class FlatIndex {
     Ids ids;
     std::vector<uint8_t> codes;
     std::vector<uint16_t> scales;
+    int64_t next_id;
   };
   State state() const;
   void restore(const State& state);
 
  private:
+  // The largest magnitude that vectors and queries may have.
+  float limit() const;
   void encode(size_t slot, const float* vector, float* scratch) noexcept;
   float bias_of(size_t slot, float* scratch) const;
 

@@ -30,7 +30,7 @@ size_t count_of(const Ids& ids) {
 size_t IdTable::size() const { return count_of(ids_); }
 
 void IdTable::check_kind(const Ids& ids) const {
-  if (size() == 0 || ids.index() == ids_.index()) return;
+  if (size() == 0 || count_of(ids) == 0 || ids.index() == ids_.index()) return;
   constexpr const char* kKinds[] = {"int", "str"};
   fail(ErrorKind::type, "ids: this index has ", kKinds[ids_.index()], " ids, got ", kKinds[ids.index()]);
 }
@@ -101,6 +101,7 @@ void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
 
 std::vector<uint32_t> IdTable::slots_of(const Ids& given) const {
   check_kind(given);
+  if (count_of(given) == 0) return {};
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
         const auto* map = std::get_if<Map<Id>>(&slots_);

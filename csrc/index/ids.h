@@ -1,8 +1,8 @@
 // The caller's ids: integers >= 0 or strings, one kind per index, each with a slot. Slots are 0..size-1; a
 // removed slot is filled by the last one.
 #pragma once
+#include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -25,6 +25,10 @@ class IdTable final : public TieBreak {
 
   // Ids for `count` vectors without any: they number on from the largest ever seen.
   Ids next_ids(size_t count) const;
+
+  // What next_ids continues from, so that a saved index does not give a removed number again.
+  int64_t next() const { return next_; }
+  void set_next(int64_t next) { next_ = std::max(next_, next); }
 
   // The slot of each id, new ones numbered on from size(). Throws Error, and changes nothing, if an id is
   // negative, empty, given twice or of another kind than those in the table.

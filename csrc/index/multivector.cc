@@ -205,6 +205,7 @@ MultiVectorIndex::State MultiVectorIndex::state() const {
   std::shared_lock lock(mutex_);
   State state;
   state.ids = ids_.ids();
+  state.next_id = ids_.next();
   state.offsets.push_back(0);
   const size_t stride = store_.codec().row_bytes(dim());
   for (const TokenSpan span : spans_) {
@@ -234,6 +235,7 @@ void MultiVectorIndex::restore(const State& state) {
   }
   living_rows_ = rows;
   ids_.add(state.ids, slots);
+  ids_.set_next(state.next_id);
 }
 
 }  // namespace tercet

@@ -45,6 +45,7 @@ class MultiVectorIndex {
     std::vector<int64_t> offsets;
     std::vector<uint8_t> codes;
     std::vector<uint16_t> scales;
+    int64_t next_id;
   };
   State state() const;
   void restore(const State& state);

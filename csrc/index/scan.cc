@@ -278,7 +278,7 @@ void check_values(const float* rows, size_t stride, size_t count, uint32_t dim, 
       float largest = 0;
       for (uint32_t k = 0; k < dim; ++k) largest = std::max(largest, std::abs(row[k]));
       require(largest <= limit, what, ": row ", i, " has a magnitude of ", largest, ", more than the ", limit,
-              " that this codec can hold");
+              " that this codec and metric can hold");
     }
   });
 }

@@ -78,15 +78,15 @@ struct Bfloat16 : Float32 {
   }
 };
 
-// VPMADDUBSW multiplies unsigned by signed bytes and adds pairs with saturation at 2^15. |document| x
-// (query with the document's sign) is the same product and stays below it: 2 * 127 * 127 = 32258 (a byte of
-// -128 cannot occur: stored codes are at least -127). So the products are exact, at 4 instructions.
+// Bytes are widened to 16 bits, the even and the odd ones of each group apart, since VPMADDUBSW saturates.
+// Widening is shared by all rows of a tile; a product costs two VPMADDWD and two additions, no more than
+// making VPMADDUBSW safe would, and is exact for all values.
 struct Int8 {
   using Acc = __m256i;
-  using Query = __m256i;
-  struct Broadcast {
-    __m256i magnitude, value;
+  struct Query {
+    __m256i even, odd;
   };
+  using Broadcast = Query;
   static constexpr int kLanes = 8;
   static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
   static constexpr bool kWidened = false;
@@ -106,12 +106,14 @@ struct Int8 {
 
   // The products are of signed values, so excess-128 adds nothing.
   static TERCET_INLINE Acc start(const Panel&, int) { return _mm256_setzero_si256(); }
+  static TERCET_INLINE Query widen(__m256i bytes) {
+    return {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
+  }
   static TERCET_INLINE Query load_query(const uint8_t* p) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+    return widen(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static TERCET_INLINE Broadcast signed_bytes(int32_t word) {
-    const __m256i value = _mm256_set1_epi32(word ^ static_cast<int>(0x80808080u));
-    return {_mm256_abs_epi8(value), value};
+    return widen(_mm256_set1_epi32(word ^ static_cast<int>(0x80808080u)));
   }
   static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
     int32_t word;
@@ -123,8 +125,8 @@ struct Int8 {
     return signed_bytes(p[0] | (bytes > 1 ? p[1] << 8 : 0) | (bytes > 2 ? p[2] << 16 : 0));
   }
   static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
-    const __m256i pairs = _mm256_maddubs_epi16(b.magnitude, _mm256_sign_epi8(q, b.value));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return _mm256_add_epi32(_mm256_add_epi32(acc, _mm256_madd_epi16(q.even, b.even)),
+                            _mm256_madd_epi16(q.odd, b.odd));
   }
   template <class S>
   static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
@@ -235,7 +237,7 @@ const Kernels kAvx2Kernels = {
     {
         panel_kernels<Float32>("avx2 fma", pack_float32),
         panel_kernels<Bfloat16>("avx2 fma, widened", pack_bfloat16_widened),
-        panel_kernels<Int8>("avx2 maddubs", pack_int8),
+        panel_kernels<Int8>("avx2 maddwd", pack_int8),
     },
     pair<float>,
     pair<uint16_t>,

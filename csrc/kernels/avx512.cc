@@ -52,7 +52,6 @@ struct Bfloat16 : Float32 {
       __builtin_memcpy(&last, row + groups * kGroupBytes, 2);
       const uint32_t bits = uint32_t{last} << 16;
       __builtin_memcpy(even + groups, &bits, 4);
-      odd[groups] = 0.0f;
     }
   }
 };

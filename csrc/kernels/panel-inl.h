@@ -84,20 +84,22 @@ TERCET_INLINE void accumulate_widened(typename F::Acc (&acc)[NT][RT], const uint
   alignas(64) float wide[NT][2][kHalf];
   TERCET_NO_UNROLL for (int j = 0; j < NT; ++j)
       F::widen(rows + j * stride, groups, tail, wide[j][0], wide[j][1]);
-  const size_t all_groups = groups + (tail ? 1 : 0);
-  TERCET_NO_UNROLL for (size_t g = 0; g < all_groups; ++g) {
-    TERCET_UNROLL for (int odd = 0; odd < 2; ++odd) {
-      typename F::Query q[RT];
-      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-        q[r] = F::load_query(panel + g * F::kPanelGroupBytes + (odd * kPanelRows + r * F::kLanes) * 4);
-      }
-      TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-        const typename F::Broadcast b = F::broadcast(reinterpret_cast<const uint8_t*>(&wide[j][odd][g]));
-        TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
-      }
+  const auto elements = [&](size_t g, int odd) TERCET_INLINE_LAMBDA {
+    typename F::Query q[RT];
+    TERCET_UNROLL for (int r = 0; r < RT; ++r) {
+      q[r] = F::load_query(panel + g * F::kPanelGroupBytes + (odd * kPanelRows + r * F::kLanes) * 4);
     }
+    TERCET_UNROLL for (int j = 0; j < NT; ++j) {
+      const typename F::Broadcast b = F::broadcast(reinterpret_cast<const uint8_t*>(&wide[j][odd][g]));
+      TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
+    }
+  };
+  TERCET_NO_UNROLL for (size_t g = 0; g < groups; ++g) {
+    elements(g, 0);
+    elements(g, 1);
     prefetch(ahead + g * kGroupBytes * NT);
   }
+  if (tail) elements(groups, 0);  // adding a product of zeros would turn -0 into 0
 }
 
 // What stays the same for all tiles of a call.
@@ -314,6 +316,15 @@ void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count
   });
 }
 
+template <class Vector>
+TERCET_INLINE void opaque(Vector& v) {
+  if constexpr (requires { v.even; }) {
+    __asm__ volatile("" : "+v"(v.even), "+v"(v.odd));
+  } else {
+    __asm__ volatile("" : "+v"(v));
+  }
+}
+
 template <class F>
 size_t peak(size_t rounds) noexcept {
   constexpr int kChains = F::kLanes == 16 ? 20 : 10;  // accumulators beside what a step needs
@@ -324,7 +335,9 @@ size_t peak(size_t rounds) noexcept {
   for (size_t n = 0; n < rounds; ++n) {
     TERCET_UNROLL for (int i = 0; i < kChains; ++i) {
       acc[i] = F::step(acc[i], q, b);
-      __asm__ volatile("" : "+v"(acc[i]), "+v"(q));  // keeps every step, and all of it, in registers
+      // keeps every step and all of it: the accumulator in a register, the query of unknown value
+      __asm__ volatile("" : "+v"(acc[i]));
+      opaque(q);
     }
   }
   return rounds * kChains * F::kLanes * kGroupBytes / (F::kWidened ? 4 : F::kElementBytes);

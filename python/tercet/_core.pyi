@@ -37,7 +37,7 @@ class FlatIndex:
     def bytes(self) -> int: ...
     def state(self) -> dict[str, Any]: ...
     def restore(
-        self, ids: Ids, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.uint16]
+        self, ids: Ids, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.uint16], next_id: int
     ) -> None: ...
 
 class MultiVectorIndex:
@@ -55,5 +55,10 @@ class MultiVectorIndex:
     def bytes(self) -> int: ...
     def state(self) -> dict[str, Any]: ...
     def restore(
-        self, ids: Ids, offsets: Ints, codes: npt.NDArray[np.uint8], scales: npt.NDArray[np.uint16]
+        self,
+        ids: Ids,
+        offsets: Ints,
+        codes: npt.NDArray[np.uint8],
+        scales: npt.NDArray[np.uint16],
+        next_id: int,
     ) -> None: ...

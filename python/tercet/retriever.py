@@ -261,10 +261,8 @@ class Retriever:
         self.close()
 
     def __repr__(self) -> str:
-        m, n = self.manifest, len(self)
-        return (
-            f"Retriever({str(self._collection.path)!r}, {m.kind!r}, {m.encoder.get('name')!r}, documents={n})"
-        )
+        path, m = str(self._collection.path), self.manifest
+        return f"Retriever({path!r}, {m.kind!r}, {m.encoder.get('name')!r}, documents={len(self)})"
 
     def _checked(self, docs: Iterable[Any], ids: dict[int | str, None]) -> Iterator[Document]:
         """Yield what was given as documents, and note their ids in ``ids``."""

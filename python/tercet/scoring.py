@@ -55,7 +55,10 @@ def topk(queries: Any, docs: Any, k: int, *, metric: Metric = "dot", threads: in
     if metric not in ("cosine", "l2"):
         raise ValueError(f'metric: expected "dot", "cosine" or "l2", got {metric!r}')
     index = _core.FlatIndex(q.dim, metric, "float32")
-    index.add(as_float32(d).data, None, count)
+    try:
+        index.add(as_float32(d).data, None, count)
+    except ValueError as e:  # an index speaks of vectors
+        raise ValueError(str(e).replace("vectors:", "docs:", 1)) from None
     return Hits(*index.search(np.ascontiguousarray(as_float32(q).data), k, [], count))
 
 
@@ -108,10 +111,7 @@ def cpu_info() -> dict[str, Any]:
 
 def check_k(k: int) -> int:
     """Return ``k`` as int; ValueError unless it is at least 1, TypeError unless it is an integer."""
-    try:
-        value = operator.index(k)
-    except TypeError:
-        raise TypeError(f"k: expected an integer, got {type(k).__name__}") from None
+    value = _integer(k, "k")
     if not 1 <= value < 2**31:
         raise ValueError(f"k: expected at least 1 (and less than 2**31), got {value}")
     return value
@@ -121,13 +121,19 @@ def check_threads(threads: int | None) -> int:
     """Return the number of threads, 0 for the default; ValueError unless it is at least 1."""
     if threads is None:
         return 0
-    try:
-        value = operator.index(threads)
-    except TypeError:
-        raise TypeError(f"threads: expected an integer or None, got {type(threads).__name__}") from None
+    value = _integer(threads, "threads")
     if not 1 <= value <= 4096:
         raise ValueError(f"threads: expected 1 to 4096, got {value}")
     return value
+
+
+def _integer(x: Any, name: str) -> int:
+    try:
+        if isinstance(x, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(x).__name__}") from None
 
 
 def _pair(queries: Rows, docs: Rows, *, rows_needed: bool = True) -> tuple[Rows, Rows]:
@@ -136,11 +142,7 @@ def _pair(queries: Rows, docs: Rows, *, rows_needed: bool = True) -> tuple[Rows,
         raise ValueError(
             f"expected at least one query and one document, got {len(queries.data)} and {len(docs.data)}"
         )
-    q, d = same_format(queries, docs)
-    # -128 has no negative in int8, which the AVX2 kernel relies on; float32 holds these products exactly.
-    if q.format == "int8" and len(q.data) and q.data.min() == -128:
-        return as_float32(q), as_float32(d)
-    return q, d
+    return same_format(queries, docs)
 
 
 def _one_text(x: Any, name: str) -> Rows:

@@ -271,9 +271,9 @@ def test_values_that_a_codec_cannot_hold(kind: str, codec: str) -> None:
     index = KINDS[kind](codec)
     bad = documents(index, 3)
     bad[2] = np.finfo(F32).max
-    with pytest.raises(ValueError, match="vectors: row 2 has a magnitude of 3.4.*codec"):
+    with pytest.raises(ValueError, match=r"vectors: row 2 has a magnitude of 3\.4.*codec"):
         index.add(bad)
-    with pytest.raises(ValueError, match="queries: row 2 has a magnitude of 3.4.*codec"):
+    with pytest.raises(ValueError, match=r"queries: row 2 has a magnitude of 3\.4.*codec"):
         index.search(bad)
     assert len(index) == 0
 

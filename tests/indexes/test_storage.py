@@ -228,8 +228,9 @@ def open_bytes(path: Path, data: bytes) -> Any:
     try:
         return tercet.open(path)
     except ValueError as e:
-        assert str(path) in str(e)
-        return str(e)
+        message = str(e)
+    assert str(path) in message
+    return message
 
 
 def test_every_changed_byte(small: tuple[Any, Path, bytes]) -> None:

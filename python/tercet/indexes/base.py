@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.indexes import storage
 
-__all__ = ["BaseIndex", "as_filters", "as_ids"]
+__all__ = ["BaseIndex", "as_filters", "as_ids", "check_settings", "id_array", "required_ids"]
 
 CODECS = ("float32", "bfloat16", "int8")
 
@@ -31,9 +31,7 @@ class BaseIndex:
         Raises:
             KeyError: some are not in the index; the message names them and nothing is removed.
         """
-        given = as_ids(ids)
-        if given is not None and len(given):
-            self._native.remove(given)
+        self._native.remove(required_ids(ids))
 
     @property
     def ids(self) -> npt.NDArray[Any]:
@@ -41,7 +39,7 @@ class BaseIndex:
 
         The order changes only when ids are added or removed.
         """
-        return _id_array(self._native.ids())
+        return id_array(self._native.ids())
 
     def __len__(self) -> int:
         """Return the number of ids."""
@@ -63,8 +61,8 @@ class BaseIndex:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, atomically: at any moment ``path`` holds the old or the new index."""
         state = self._native.state()
-        ids = state.pop("ids")
-        storage.write(path, self._header(), ids, state)
+        ids, next_id = state.pop("ids"), state.pop("next_id")
+        storage.write(path, {**self._header(), "next_id": next_id}, ids, state)
 
     def _header(self) -> dict[str, Any]:
         return {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
@@ -78,18 +76,21 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
     """
     if ids is None:
         return None
-    if isinstance(ids, (str, int)):
-        ids = [ids]
+    if hasattr(ids, "tolist") and not isinstance(ids, np.ndarray):
+        ids = np.asarray(ids)  # numpy scalars, tensors, series
     if isinstance(ids, np.ndarray):
-        if ids.ndim != 1:
+        if ids.ndim > 1:
             raise ValueError(f"ids: expected one dimension, got shape {list(ids.shape)}")
+        ids = np.atleast_1d(ids)
         if np.issubdtype(ids.dtype, np.integer):
             if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
                 raise ValueError(f"ids: expected integers below 2**63, got {ids.max()}")
             return np.ascontiguousarray(ids, dtype=np.int64)
         ids = ids.tolist()
-    if hasattr(ids, "tolist") and not isinstance(ids, (list, tuple)):
-        ids = ids.tolist()  # tensors and series
+    if isinstance(ids, (str, int)):
+        ids = [ids]
+    if isinstance(ids, (bytes, bytearray)):
+        raise TypeError(f"ids: expected integers or strings, got {type(ids).__name__}")
     if not isinstance(ids, Iterable):
         raise TypeError(f"ids: expected integers or strings, got {type(ids).__name__}")
     items = list(ids)
@@ -106,6 +107,14 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
         raise ValueError("ids: expected integers below 2**63") from None
 
 
+def required_ids(ids: Any) -> npt.NDArray[np.int64] | list[str]:
+    """Return ids as :func:`as_ids` does; TypeError for None."""
+    given = as_ids(ids)
+    if given is None:
+        raise TypeError("ids: expected integers or strings, got None")
+    return given
+
+
 def as_filters(filter: Any, num_queries: int) -> list[Any]:
     """Return a list of filters for the native code: none, one for all queries, or one for each.
 
@@ -114,8 +123,8 @@ def as_filters(filter: Any, num_queries: int) -> list[Any]:
     """
     if filter is None:
         return []
-    if isinstance(filter, np.ndarray) and filter.ndim == 2 and filter.dtype == bool:
-        filter = list(filter)
+    if getattr(filter, "ndim", 1) == 2:
+        filter = list(np.asarray(filter))  # one row for each query
     if isinstance(filter, (list, tuple)) and any(_is_filter(f) for f in filter):
         if len(filter) != num_queries:
             raise ValueError(f"filter: expected one for each of {num_queries} queries, got {len(filter)}")
@@ -133,17 +142,16 @@ def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | 
         return None
     if isinstance(filter, (list, tuple)) and filter and all(isinstance(x, (bool, np.bool_)) for x in filter):
         filter = np.asarray(filter)
-    array = filter if isinstance(filter, np.ndarray) else None
-    if array is None and hasattr(filter, "numpy"):
-        array = np.asarray(filter.numpy())
-    if array is not None and array.dtype == bool:
-        if array.ndim != 1:
-            raise ValueError(f"filter: expected a mask bool[n], got shape {list(array.shape)}")
-        return np.ascontiguousarray(array)
+    if hasattr(filter, "__array__"):
+        filter = np.asarray(filter)
+    if isinstance(filter, np.ndarray) and filter.dtype == bool:
+        if filter.ndim != 1:
+            raise ValueError(f"filter: expected a mask bool[n], got shape {list(filter.shape)}")
+        return np.ascontiguousarray(filter)
     return as_ids(list(filter) if isinstance(filter, (set, frozenset)) else filter)
 
 
-def _id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
+def id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
     if isinstance(ids, np.ndarray):
         return ids
     out = np.empty(len(ids), dtype=object)

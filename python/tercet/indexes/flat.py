@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tercet import _core
 from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
-from tercet.indexes.base import BaseIndex, _id_array, as_filters, as_ids, check_settings
+from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
@@ -66,7 +66,7 @@ class FlatIndex(BaseIndex):
         check_dim(rows, self.dim, "vectors")
         if len(rows.data) == 0:
             raise ValueError("vectors: expected at least one row, got none")
-        return _id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
+        return id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
 
     def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
         """Return the best ``k`` of every query.
@@ -88,7 +88,7 @@ class FlatIndex(BaseIndex):
 
     def get(self, ids: Any) -> npt.NDArray[np.float32]:
         """Return the stored vectors of ids, decoded, ``float32[n, dim]``; KeyError names unknown ids."""
-        return self._native.get(_required(as_ids(ids)))
+        return self._native.get(required_ids(ids))
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings."""
@@ -103,16 +103,10 @@ class FlatIndex(BaseIndex):
     ) -> FlatIndex:
         try:
             index = cls(header["dim"], metric=header["metric"], codec=header["codec"])
-            index._native.restore(sections["ids"], sections["codes"], sections["scales"])
+            index._native.restore(sections["ids"], sections["codes"], sections["scales"], header["next_id"])
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index
 
     def __repr__(self) -> str:
         return f"FlatIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"
-
-
-def _required(ids: npt.NDArray[np.int64] | list[str] | None) -> npt.NDArray[np.int64] | list[str]:
-    if ids is None:
-        raise TypeError("ids: expected integers or strings, got None")
-    return ids

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from tercet import _core
 from tercet.arrays import MAX_DIM, Rows, as_float32, as_tokens, check_dim
-from tercet.indexes.base import BaseIndex, _id_array, as_filters, as_ids, check_settings
-from tercet.indexes.flat import _required
+from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenVectors
 
@@ -58,7 +57,7 @@ class MultiVectorIndex(BaseIndex):
         """
         tokens = self._tokens(vectors, "vectors")
         rows = as_float32(tokens.rows).data
-        return _id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
+        return id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
 
     def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
         """Return the best ``k`` documents of every query by MaxSim.
@@ -99,7 +98,7 @@ class MultiVectorIndex(BaseIndex):
 
     def get(self, ids: Any) -> TokenVectors:
         """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""
-        values, offsets = self._native.get(_required(as_ids(ids)))
+        values, offsets = self._native.get(required_ids(ids))
         return TokenVectors(Rows(values, "float32"), offsets)
 
     @property
@@ -126,7 +125,9 @@ class MultiVectorIndex(BaseIndex):
     ) -> MultiVectorIndex:
         try:
             index = cls(header["dim"], codec=header["codec"])
-            index._native.restore(sections["ids"], sections["offsets"], sections["codes"], sections["scales"])
+            index._native.restore(
+                sections["ids"], sections["offsets"], sections["codes"], sections["scales"], header["next_id"]
+            )
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index

@@ -6,9 +6,9 @@ Layout, little-endian::
     8   u32       length of the header
     12  u32       CRC-32 of the header
     16  header    JSON: settings, and for each section its name, dtype, shape, offset and CRC-32
-    ..  sections  each at a multiple of 64 bytes, zero-padded between
+    ..  sections  each at a multiple of 64 bytes, zero-padded to the next
 
-The file ends with the last section. String ids are one section of UTF-8 bytes and one of int64 offsets.
+The file's length is a multiple of 64. String ids are one section of UTF-8 bytes and one of int64 offsets.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def write(
             file.write(bytes(start - file.tell()))
             if array.size:
                 file.write(np.ascontiguousarray(array).data.cast("B"))
+        file.write(bytes(_aligned(file.tell()) - file.tell()))
 
     replace_file(path, fill)
 
@@ -94,11 +95,15 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     header_bytes = data[16 : 16 + length]
     if len(header_bytes) != length or zlib.crc32(header_bytes) != crc:
         raise ValueError(f"{name}: damaged index: the header's checksum does not match")
-    header = json.loads(header_bytes)
+    try:
+        header = json.loads(header_bytes)
+        entries = header.pop("sections")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ValueError(f"{name}: damaged index: the header is not one of tercet's") from None
     base = _aligned(16 + length)
     sections: dict[str, Any] = {}
     end = 16 + length
-    for entry in header.pop("sections"):
+    for entry in entries:
         dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
         count = int(np.prod(shape, dtype=np.int64))
         start = base + entry["offset"]
@@ -111,8 +116,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError(f"{name}: damaged index: bytes between sections are not zero")
         end = max(end, start + len(raw))
         sections[entry["name"]] = np.frombuffer(raw, dtype).reshape(shape)
-    if len(data) != end and (len(data) > base or any(data[end:])):
-        raise ValueError(f"{name}: damaged index: {len(data) - end} bytes after the last section")
+    if len(data) != _aligned(end) or any(data[end:]):
+        raise ValueError(f"{name}: damaged index: expected {_aligned(end)} bytes, got {len(data)}")
     if "id_bytes" in sections:
         raw_ids, offsets = sections.pop("id_bytes").tobytes(), sections.pop("id_offsets")
         sections["ids"] = [
