@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tercet
 from harness.data import Texts, maxsim_float64, passage_lengths, texts
 from harness.measure import SideBySide, Work

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tercet
 from harness.measure import Session
 from harness.peer import Peer, PeerFailed

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 import tercet
 from harness.machine import describe
 from harness.report import Report, duration, number

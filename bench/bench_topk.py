@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+
 import tercet
 from harness.data import overlap, same_lists, unit_rows
 from harness.measure import SideBySide, Work

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+
 import tercet
 from harness.clock import CLOCKS
 from harness.machine import cache_bytes, describe, one_core

@@ -7,8 +7,9 @@ import platform
 
 import numpy as np
 import pytest
-import tercet
 from hypothesis import settings
+
+import tercet
 
 settings.register_profile("tercet", deadline=None, derandomize=True)  # the same examples everywhere
 settings.load_profile("tercet")

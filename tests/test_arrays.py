@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 import reference
 import tercet
 from levels import same_bits
@@ -107,7 +108,7 @@ def test_layouts_of_padded_texts(values: Array) -> None:
         assert same_bits(tercet.maxsim(given, given), tercet.maxsim(list(plain), list(plain)))
 
 
-@pytest.mark.parametrize("layout", ["C order", "every other row", "a window", "one row", "not aligned"])
+@pytest.mark.parametrize("layout", ["C order", "every other row", "a window", "one row"])
 def test_contiguous_rows_are_not_copied(layout: str, values: Array) -> None:
     given = LAYOUTS[layout](values)
     assert address(as_rows(given, "x").data) == address(given)
@@ -218,9 +219,9 @@ def test_lists_of_numbers() -> None:
 def test_lists_of_arrays_keep_their_dtype() -> None:
     rows = [np.array([1, 2], np.int8), np.array([3, 4], np.int8)]
     assert as_rows(rows, "x").format == "int8"
-    with pytest.raises(TypeError, match="x: dtype float64"):
+    with pytest.raises(TypeError, match="x: item 0: dtype float64"):
         as_rows([np.ones(2), np.ones(2)], "x")
-    with pytest.raises(TypeError, match="x: dtype int64"):
+    with pytest.raises(TypeError, match="x: item 0: dtype int64"):
         as_rows([np.array([1, 2]), np.array([3, 4])], "x")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import BagOfWords, LongestFirst, WordVectors
 
+from fakes import BagOfWords, LongestFirst, WordVectors
 from tercet import cli, encoders, retriever
 
 DOCS = [

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-import kernel_cases
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+import kernel_cases
 import reference
 import tercet
 from kernel_cases import EXTREME_DIMS, FORMATS, INDEX_DIMS, METRICS, Case

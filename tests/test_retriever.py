@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import BagOfWords, LongestFirst, WordVectors
 
 import tercet
+from fakes import BagOfWords, LongestFirst, WordVectors
 from tercet import Retriever
 from tercet.directory import writing
 

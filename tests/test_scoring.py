@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
-import tercet
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import reference
+import tercet
 from levels import run_python, run_under, same_bits
 from tercet import TokenVectors
 from tercet.arrays import Rows

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tercet
 from tercet import Hit, Hits, TokenVectors
 from tercet.arrays import Rows

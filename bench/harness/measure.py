@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from peak import InstructionPeak, ReadBandwidth
 
 from harness import summary
 from harness.clock import CLOCKS
 from harness.peer import Contest, Peer, PeerFailed, Prepared
 from harness.report import Report, duration, number
+from peak import InstructionPeak, ReadBandwidth
 
 HEADER = (
     "contender", "median", "best", "GMAC/s", "of peak", "(best)", "GB/s", "of read",

@@ -61,7 +61,11 @@ Ids ids_of(const py::object& ids) {
     if (!array) throw py::error_already_set();
     return IntIds(array.data(), array.data() + array.size());
   }
-  return ids.cast<StringIds>();
+  try {
+    return ids.cast<StringIds>();
+  } catch (const py::cast_error&) {
+    fail(ErrorKind::value, "ids: expected strings that UTF-8 can hold (no lone surrogates)");
+  }
 }
 
 py::object ids_to_python(const Ids& ids) {

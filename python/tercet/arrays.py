@@ -55,20 +55,7 @@ def as_rows(x: Any, name: str, *, one_is_row: bool = True) -> Rows:
         TypeError: a dtype that would lose data, or something that is no array.
         ValueError: a wrong rank, or no dimensions.
     """
-    if isinstance(x, Rows):
-        return x
-    data, form = _as_array(x, name)
-    if data.ndim == 1 and one_is_row:
-        data = data[None, :]
-    if data.ndim != 2:
-        expected = "[n, dim] or [dim]" if one_is_row else "[tokens, dim]"
-        raise ValueError(f"{name}: expected shape {expected}, got {list(data.shape)}")
-    if not 1 <= data.shape[1] <= MAX_DIM:
-        raise ValueError(f"{name}: expected 1 to {MAX_DIM} dimensions, got {data.shape[1]}")
-    row_bytes = data.shape[1] * data.itemsize
-    if data.strides[1] != data.itemsize or (len(data) > 1 and data.strides[0] < row_bytes):
-        data = np.ascontiguousarray(data)
-    return Rows(data, form)
+    return x if isinstance(x, Rows) else _rows(*_as_array(x, name), name, one_is_row=one_is_row)
 
 
 def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
@@ -85,14 +72,14 @@ def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
         return x
     if isinstance(x, (list, tuple)):
         if x and _is_number_rows(x):
-            return as_tokens(np.asarray(x, dtype=np.float32), name)
+            return as_tokens(_as_array(x, name)[0], name)
         try:
             return TokenVectors.from_list(x)
         except (TypeError, ValueError) as e:
             raise type(e)(f"{name}: {e}") from None
     data, form = _as_array(x, name)
     if data.ndim == 2 and mask is None:
-        return TokenVectors(as_rows(Rows(data, form), name), [0, len(data)])
+        return TokenVectors(_rows(data, form, name), [0, len(data)])
     if data.ndim != 3:
         expected = "[n, tokens, dim]" if mask is not None else "[tokens, dim] or [n, tokens, dim]"
         raise ValueError(f"{name}: expected shape {expected}, got {list(data.shape)}")
@@ -105,7 +92,7 @@ def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
             raise ValueError(f"mask: expected shape {[n, tokens]}, got {list(keep.shape)}")
         keep = keep.astype(bool)
         flat, lengths = data[keep], keep.sum(1)
-    return TokenVectors(Rows(np.ascontiguousarray(flat), form), np.concatenate([[0], np.cumsum(lengths)]))
+    return TokenVectors(_rows(flat, form, name), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def as_float32(rows: Rows) -> Rows:
@@ -128,8 +115,29 @@ def check_dim(rows: Rows, dim: int, name: str) -> None:
         raise ValueError(f"{name}: expected {dim} dimensions, got {rows.dim}")
 
 
+def _rows(data: npt.NDArray[Any], form: Format, name: str, *, one_is_row: bool = False) -> Rows:
+    """Return an array as rows that the native code can read, copied if it could not."""
+    if data.ndim == 1 and one_is_row:
+        data = data[None, :]
+    if data.ndim != 2:
+        expected = "[n, dim] or [dim]" if one_is_row else "[tokens, dim]"
+        raise ValueError(f"{name}: expected shape {expected}, got {list(data.shape)}")
+    if not 1 <= data.shape[1] <= MAX_DIM:
+        raise ValueError(f"{name}: expected 1 to {MAX_DIM} dimensions, got {data.shape[1]}")
+    row_bytes = data.shape[1] * data.itemsize
+    apart = len(data) <= 1 or (data.strides[0] >= row_bytes and data.strides[0] % data.itemsize == 0)
+    if data.strides[1] != data.itemsize or not apart or not data.flags.aligned:
+        data = data.copy(order="C")  # ascontiguousarray would keep a view of one misaligned row
+    return Rows(data, form)
+
+
 def _as_array(x: Any, name: str) -> tuple[npt.NDArray[Any], Format]:
     """Return ``x`` as a numpy array in host memory and say what its elements are."""
+    if isinstance(x, (list, tuple)) and any(hasattr(item, "__dlpack__") for item in x):
+        parts = [_as_array(item, f"{name}: item {i}") for i, item in enumerate(x)]
+        if len({(part.shape, form) for part, form in parts}) > 1:
+            raise ValueError(f"{name}: expected rows of equal length and dtype, got a ragged list")
+        return np.stack([part for part, _ in parts]), parts[0][1]
     data, bfloat16 = _as_host(x, name)
     if bfloat16 or data.dtype.name == "bfloat16":  # the name ml_dtypes registers with numpy
         return data.view(np.uint16), "bfloat16"
@@ -161,8 +169,7 @@ def _as_host(x: Any, name: str) -> tuple[npt.NDArray[Any], bool]:
             data = np.asarray(x)
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
-        arrays = any(hasattr(item, "dtype") for item in x)
-        if data.dtype.kind in "fiu" and not arrays:
+        if data.dtype.kind in "fiu":  # numbers; lists of arrays keep their dtype, see _as_array
             data = data.astype(np.float32)
         return data, False
     data = np.asarray(x)

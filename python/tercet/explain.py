@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tercet.scoring import maxsim_grid
 
+from tercet.scoring import maxsim_grid
 from tercet.tables import text_table
 
 __all__ = ["TokenMatch", "align", "explanation_table", "is_special"]

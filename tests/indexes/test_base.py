@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from levels import run_python, same_bits
 from tercet import FlatIndex, MultiVectorIndex
 

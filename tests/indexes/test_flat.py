@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
-import tercet
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import reference
+import tercet
 from levels import same_bits
 from tercet import FlatIndex
 from twin import Twin, rounds_differently
@@ -113,6 +114,19 @@ def test_int8_of_any_row(rows: Array) -> None:
     scales = reference.int8_encode(rows)[1].astype(float)
     error = np.abs(got.astype(float) - rows)
     assert (error <= scales[:, None] / 2 * (1 + 1e-6) + 1e-43).all()  # less than that is stored as zero
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-44, 9e-44, 2.6e-43, 1e-42, 1e-38, 1e-20, 1, 1e20])
+def test_int8_of_queries_of_any_length(size: float, rng: np.random.Generator) -> None:
+    """A scale among the subnormals is far from size / 127: codes must stay in range all the same."""
+    queries = np.float32(size) * np.array([[1, 0.5, -1], [-1, -1, -0.25]], F32)
+    rows = vectors(rng, 7, 3) * np.float32(1e15)
+    index = FlatIndex(3, metric="dot", codec="int8")
+    index.add(rows)
+    ids, scores = reference.topk(reference.index_scores(queries, rows, "dot", "int8"), 7)
+    hits = index.search(queries, 7)
+    assert same_bits(hits.ids, ids)
+    assert same_bits(hits.scores, scores)
 
 
 @pytest.mark.parametrize("codec", CODECS)

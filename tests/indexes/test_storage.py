@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 import tercet
 from levels import same_bits
 from tercet import FlatIndex, MultiVectorIndex
@@ -336,8 +337,9 @@ def test_settings_that_do_not_fit(change: dict[str, Any], message: str, tmp_path
     """Written by something else with right checksums: still an error, not a crash."""
     index = fill(FlatIndex(6), 4)
     state = index._native.state()
-    ids = state.pop("ids")
-    tercet.indexes.storage.write(tmp_path / "x", {**index._header(), **change}, ids, state)
+    ids, next_id = state.pop("ids"), state.pop("next_id")
+    header = {**index._header(), "next_id": next_id, **change}
+    tercet.indexes.storage.write(tmp_path / "x", header, ids, state)
     with pytest.raises(ValueError, match=f"x: damaged index: .*{message}"):
         tercet.open(tmp_path / "x")
 
@@ -363,7 +365,7 @@ def test_sections_that_do_not_fit(section: str, value: Any, tmp_path: Path) -> N
     index = MultiVectorIndex(6)
     index.add(np.ones((4, 1, 6), F32))
     state = {**index._native.state(), section: value}
-    ids = state.pop("ids")
-    tercet.indexes.storage.write(tmp_path / "x", index._header(), ids, state)
+    ids, next_id = state.pop("ids"), state.pop("next_id")
+    tercet.indexes.storage.write(tmp_path / "x", {**index._header(), "next_id": next_id}, ids, state)
     with pytest.raises(ValueError, match="x: damaged index"):
         tercet.open(tmp_path / "x")

@@ -48,7 +48,7 @@ class BaseIndex:
     def __contains__(self, id: object) -> bool:
         """Tell whether an id is in the index."""
         try:
-            one = as_ids([id])
+            one = as_ids(id) if np.ndim(id) == 0 else None  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return False
         return one is not None and self._native.contains(one)
@@ -152,6 +152,7 @@ def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | 
 
 
 def id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
+    """Return native ids as an array: int64, or object for str."""
     if isinstance(ids, np.ndarray):
         return ids
     out = np.empty(len(ids), dtype=object)
