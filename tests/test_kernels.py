@@ -130,14 +130,14 @@ def test_scores_do_not_depend_on_company_or_threads(isa: str) -> None:
 
 
 def test_longest_rows_do_not_overflow(isa: str) -> None:
-    """127 * 255 * 65535 is the largest sum that an int32 has to hold."""
+    """128 * 255 * 65535 is the largest sum that an int32 has to hold."""
     code = """if True:
         import numpy as np, tercet
         row = np.ones((1, 65535), np.int8)
-        queries, docs = (np.array([x], np.int8).T * row for x in ([127, -127], [127, -127, -128, 1]))
+        queries, docs = (np.array([x], np.int8).T * row for x in ([127, -127, -128], [127, -127, -128, 1]))
         results = {"dot": tercet.dot(queries, docs)}
     """
-    want = 65535 * np.outer([127, -127], [127, -127, -128, 1]).astype(np.float64)
+    want = 65535 * np.outer([127, -127, -128], [127, -127, -128, 1]).astype(np.float64)
     assert same_bits(run_under(isa, code)["dot"], want.astype(np.float32))
 
 

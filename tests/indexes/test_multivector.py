@@ -227,6 +227,19 @@ def test_many_query_tokens(codec: Any, rng: np.random.Generator) -> None:
         assert same_bits(one.scores[0], hits.scores[q])
 
 
+def test_overflow_loses_no_document() -> None:
+    """Finite tokens whose scores overflow are refused, or every document is there and has a score."""
+    index = MultiVectorIndex(1, codec="float32")
+    tokens = np.array([[1e30], [1], [-1e30]], F32)
+    try:
+        index.add(tokens[:, None])
+        hits = index.search(tokens[[0, 2]], 3)
+    except ValueError:
+        return
+    assert np.sort(hits.ids).tolist() == [[0, 1, 2]]
+    assert not np.isnan(hits.scores).any()
+
+
 # ---- rerank
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,6 +325,37 @@ def test_an_unknown_kind_of_index(tmp_path: Path) -> None:
         tercet.open(tmp_path / "x")
 
 
+SECTION = {"name": "codes", "dtype": "|u1", "shape": [1], "offset": 0, "crc": zlib.crc32(b"\0")}
+HEADERS: list[Any] = [
+    *([], 5, None, "FlatIndex", {}, {"sections": 5}, {"sections": [5]}, {"sections": [{}]}, {"sections": {}}),
+    {"kind": ["FlatIndex"], "sections": []},
+    *({"sections": [{k: v for k, v in SECTION.items() if k != left_out}]} for left_out in SECTION),
+    *({"sections": [{**SECTION, "dtype": dtype}]} for dtype in ("O", "|O8", "V0", "U0", "nonsense", 5, None)),
+    *(
+        {"sections": [{**SECTION, "shape": shape}]}
+        for shape in ([-1], [2**62, 4], ["a"], 3, None, [0.5], [[1]])
+    ),
+    *({"sections": [{**SECTION, "offset": offset}]} for offset in (-64, -1, 2**70, "0", None, 0.5)),
+    {"sections": [{**SECTION, "name": 5}]},
+    {"sections": [{**SECTION, "name": "id_bytes"}]},
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_headers_that_make_no_sense(header: Any, tmp_path: Path) -> None:
+    """Written by something else with right checksums: still a ValueError that names the file, not a crash."""
+    if isinstance(header, dict):
+        header = {**index_header(), **header}
+    text = json.dumps(header).encode()
+    head = b"TERCET\0\x01" + struct.pack("<II", len(text), zlib.crc32(text)) + text
+    body = bytes(-len(head) % 64) + bytes(64)
+    assert "x: " in open_bytes(tmp_path / "x", head + body)
+
+
+def index_header() -> dict[str, Any]:
+    return {**FlatIndex(6)._header(), "next_id": 0}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -334,7 +368,6 @@ def test_an_unknown_kind_of_index(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_do_not_fit(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    """Written by something else with right checksums: still an error, not a crash."""
     index = fill(FlatIndex(6), 4)
     state = index._native.state()
     ids, next_id = state.pop("ids"), state.pop("next_id")
