@@ -36,6 +36,11 @@ def machine(content: dict[str, Any]) -> str:
     return str(content["machine_info"].get("tercet", ["?"])[0]).split(", load average")[0]
 
 
+def settings(content: dict[str, Any]) -> str:
+    """Threads, core and clock, which have to be equal too."""
+    return str(content["machine_info"].get("tercet", ["?"])[-1]).rsplit("; ", 1)[-1]
+
+
 def row(name: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     a, b = before["stats"], after["stats"]
     # Quartiles apart: no reordering of what was measured explains the change.
@@ -60,6 +65,8 @@ def compare(before: Path, after: Path) -> Iterator[str]:
         yield from (f"  {line}" for line in run["machine_info"].get("tercet", []))
     if machine(old_run) != machine(new_run):
         yield "NOT THE SAME MACHINE: only the fractions of the peak can be compared"
+    if settings(old_run) != settings(new_run):
+        yield "NOT THE SAME SETTINGS: the clock, or the core, is another"
     report = Report()
     for name in (name for name in new if name in old):
         # A peak's own row has no limit; its time is that of one reading.
