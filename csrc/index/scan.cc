@@ -255,8 +255,9 @@ void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const Token
       for (size_t q = 0; q < queries.count(); ++q) {
         const size_t row = queries.offsets[q], rows = queries.offsets[q + 1] - row;
         for (size_t i = 0; i < n; ++i) {
-          own.scores[q * n + i] =
-              spans[i].count ? sum_rows(own.best.data() + i * padded + row, rows) : -kInfinity;
+          const float score = sum_rows(own.best.data() + i * padded + row, rows);
+          // Infinities of both signs, from values near the largest float, have no sum: they rank last.
+          own.scores[q * n + i] = spans[i].count && score == score ? score : -kInfinity;
         }
       }
       block(worker, begin, n, own.scores.data());

@@ -14,10 +14,13 @@ The file's length is a multiple of 64. String ids are one section of UTF-8 bytes
 from __future__ import annotations
 
 import json
+import math
+import operator
 import os
 import struct
 import tempfile
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,27 +106,36 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     base = _aligned(16 + length)
     sections: dict[str, Any] = {}
     end = 16 + length
-    for entry in entries:
-        dtype, shape = np.dtype(entry["dtype"]), entry["shape"]
-        count = int(np.prod(shape, dtype=np.int64))
-        start = base + entry["offset"]
-        raw = memoryview(data)[start : start + count * dtype.itemsize]
-        if len(raw) != count * dtype.itemsize or (zlib.crc32(raw) if count else 0) != entry["crc"]:
-            raise ValueError(
-                f"{name}: damaged index: the checksum of section {entry['name']!r} does not match"
-            )
-        if any(data[end:start]):
-            raise ValueError(f"{name}: damaged index: bytes between sections are not zero")
-        end = max(end, start + len(raw))
-        sections[entry["name"]] = np.frombuffer(raw, dtype).reshape(shape)
+    try:
+        for entry in entries:
+            start, stop, sections[entry["name"]] = _section(memoryview(data), base, entry)
+            if start < end or any(data[end:start]):
+                raise ValueError("bytes between sections are not zero")
+            end = stop
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, SyntaxError) as e:
+        raise ValueError(f"{name}: damaged index: header or sections: {e}") from None
     if len(data) != _aligned(end) or any(data[end:]):
         raise ValueError(f"{name}: damaged index: expected {_aligned(end)} bytes, got {len(data)}")
-    if "id_bytes" in sections:
-        raw_ids, offsets = sections.pop("id_bytes").tobytes(), sections.pop("id_offsets")
-        sections["ids"] = [
-            raw_ids[a:b].decode() for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        ]
+    try:
+        if "id_bytes" in sections:
+            raw_ids, offsets = sections.pop("id_bytes").tobytes(), sections.pop("id_offsets").tolist()
+            sections["ids"] = [raw_ids[a:b].decode() for a, b in pairwise(offsets)]
+    except (KeyError, TypeError, ValueError) as e:
+        raise ValueError(f"{name}: damaged index: ids: {e}") from None
     return header, sections
+
+
+def _section(data: memoryview, base: int, entry: dict[str, Any]) -> tuple[int, int, npt.NDArray[Any]]:
+    """Return where a section begins and ends, and its array; ValueError if its checksum does not match."""
+    dtype, shape = np.dtype(entry["dtype"]), [operator.index(n) for n in entry["shape"]]
+    if min(shape, default=0) < 0 or dtype.hasobject or operator.index(entry["offset"]) < 0:
+        raise ValueError(f"section {entry['name']!r} is of no type and shape that tercet writes")
+    count = math.prod(shape)
+    start = base + entry["offset"]
+    raw = data[start : start + count * dtype.itemsize]
+    if len(raw) != count * dtype.itemsize or (zlib.crc32(raw) if count else 0) != entry["crc"]:
+        raise ValueError(f"the checksum of section {entry['name']!r} does not match")
+    return start, start + len(raw), np.frombuffer(raw, dtype).reshape(shape)
 
 
 def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
