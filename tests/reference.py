@@ -149,7 +149,8 @@ def maxsim(grid: Array, query_offsets: Array, doc_offsets: Array) -> Array:
                     sums = [np.float32(0)] * 4
                     for r, value in enumerate(best[query_offsets[i] : query_offsets[i + 1]]):
                         sums[r % 4] += value
-                    scores[i, j] = (sums[0] + sums[1]) + (sums[2] + sums[3])
+                    total = (sums[0] + sums[1]) + (sums[2] + sums[3])
+                    scores[i, j] = NOTHING if np.isnan(total) else total  # infinities of both signs
     return scores
 
 
