@@ -77,11 +77,14 @@ def shapes() -> Iterator[Case]:
 
 def layouts() -> Iterator[Case]:
     """Rows farther apart than they are long, bases that no vector is aligned to, NaN in between."""
-    for case in shapes():
-        if case.queries.dim in (3, 17, 64, 129, 257, 1000):
+    lengths = [1, 2, 0, 3, 7, 8, 9, 17]
+    for form in FORMATS:
+        for dim in (1, 2, 3, 17, 64, 129, 257, 1000):
+            rng = np.random.default_rng(dim)
             for step in (1, 13):  # elements between rows, and before the first
-                queries, docs = (Rows(_spread(r.data, step), r.format) for r in (case.queries, case.docs))
-                yield Case(f"{case.name}/{step}", queries, docs, case.lengths, [len(queries.data)])
+                plain = random_rows(rng, 33, dim, form), random_rows(rng, sum(lengths), dim, form)
+                queries, docs = (Rows(_spread(r.data, step), r.format) for r in plain)
+                yield Case(f"{form}/{dim}/{step}", queries, docs, lengths, [33])
 
 
 def _spread(values: Array, step: int) -> Array:

@@ -120,15 +120,15 @@ def test_zero_vectors() -> None:
 
 
 @pytest.mark.parametrize("metric", ["dot", "l2"])
-@pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_massive_ties_over_many_chunks(metric: str, threads: int, rng: np.random.Generator) -> None:
+def test_massive_ties_over_many_chunks(metric: str, rng: np.random.Generator) -> None:
     queries = rng.integers(-1, 2, (40, 4)).astype(F32)
     docs = rng.integers(-1, 2, (13000, 4)).astype(F32)
+    ids, scores = reference.topk(reference.index_scores(queries, docs, metric, "float32"), 500)
     for k in (1, 10, 500):
-        hits = tercet.topk(queries, docs, k, metric=metric, threads=threads)  # type: ignore[arg-type]
-        ids, scores = reference.topk(reference.index_scores(queries, docs, metric, "float32"), k)
-        assert same_bits(hits.ids, ids)
-        assert same_bits(hits.scores, scores)
+        for threads in (1, 2, 3, 8):
+            hits = tercet.topk(queries, docs, k, metric=metric, threads=threads)  # type: ignore[arg-type]
+            assert same_bits(hits.ids, ids[:, :k])
+            assert same_bits(hits.scores, scores[:, :k])
 
 
 small_floats = st.integers(-2, 2).map(float) | st.floats(-4, 4, width=32)
