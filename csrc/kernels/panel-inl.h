@@ -26,15 +26,25 @@ constexpr size_t kPartialRows = 24;
 // 0.6 of the speed.
 constexpr size_t kPrefetchBytes = 32768;
 
+// Reads a variable from memory, every time. What a tile needs only between its loops would otherwise stay in
+// registers throughout; gcc then parks general registers in vector registers, and the way back, a VMOVQ in
+// the address of the next tile's rows, queues behind all multiply-adds in flight: 5 % at 128 int8 dimensions.
+template <class T>
+TERCET_INLINE T fresh(const T& x) {
+  return *static_cast<const volatile T*>(&x);
+}
+
 // One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups. A group
-// consumes 4 NT bytes of the rows, at most a cache line: one prefetch each keeps pace.
+// consumes 4 NT bytes of the rows, at most a cache line: one prefetch each keeps pace. Returns the next byte
+// to prefetch.
 //
 // Every third row has a pointer of its own, those between are reached as pointer + stride and + 2 stride:
 // that is what an x86 address can say, and with a pointer or an offset for each row the general registers run
 // out. The empty asm hides from the compiler that the pointers are related.
 template <class F, int RT, int NT>
-TERCET_INLINE void accumulate(typename F::Acc (&acc)[NT][RT], const uint8_t* panel, const uint8_t* rows,
-                              size_t stride, size_t groups, const uint8_t* ahead) {
+TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const uint8_t* panel,
+                                        const uint8_t* rows, size_t stride, size_t groups,
+                                        const uint8_t* ahead) {
   constexpr int kBases = (NT + 2) / 3;
   constexpr size_t kStep = kPanelRows * kGroupBytes;
   const uint8_t* base[kBases];
@@ -60,7 +70,11 @@ TERCET_INLINE void accumulate(typename F::Acc (&acc)[NT][RT], const uint8_t* pan
     TERCET_UNROLL for (int i = 0; i < kBases; ++i) base[i] += 2 * kGroupBytes;
     ahead += 2 * kGroupBytes * NT;
   }
-  if (groups % 2) group(0);
+  if (groups % 2) {
+    group(0);
+    ahead += kGroupBytes * NT;
+  }
+  return ahead;
 }
 
 // The last group of a row whose length is no multiple of four bytes.
@@ -75,128 +89,176 @@ TERCET_INLINE void accumulate_tail(typename F::Acc (&acc)[NT][RT], const uint8_t
   }
 }
 
-// The same for bfloat16 rows, widened in L1 first: each row becomes its even elements, then its odd ones.
+// bfloat16 rows widened to float32, in L1: each row's even elements, then its odd ones.
+template <class F, int NT>
+struct Widened {
+  static constexpr size_t kHalf = kPanelBlockBytes / F::kPanelGroupBytes + 16;
+  alignas(64) float elements[NT][2][kHalf];
+
+  // Not inlined, and called before the accumulators begin to live: they would be spilled.
+  TERCET_NOINLINE void fill(const uint8_t* rows, size_t stride, size_t groups, size_t tail) {
+    TERCET_NO_UNROLL for (int j = 0; j < NT; ++j) {
+      F::widen(rows + j * stride, groups, tail, elements[j][0], elements[j][1]);
+    }
+  }
+};
+
+template <bool kWidened, class F, int NT>
+struct WidenedIf {
+  struct Rows {};
+};
+template <class F, int NT>
+struct WidenedIf<true, F, NT> {
+  using Rows = Widened<F, NT>;
+};
+
+// accumulate() for them.
 template <class F, int RT, int NT>
-TERCET_INLINE void accumulate_widened(typename F::Acc (&acc)[NT][RT], const uint8_t* panel,
-                                      const uint8_t* rows, size_t stride, size_t groups, size_t tail,
-                                      const uint8_t* ahead) {
-  constexpr size_t kHalf = kPanelBlockBytes / F::kPanelGroupBytes + 16;
-  alignas(64) float wide[NT][2][kHalf];
-  TERCET_NO_UNROLL for (int j = 0; j < NT; ++j)
-      F::widen(rows + j * stride, groups, tail, wide[j][0], wide[j][1]);
-  const auto elements = [&](size_t g, int odd) TERCET_INLINE_LAMBDA {
+TERCET_INLINE const uint8_t* accumulate_widened(typename F::Acc (&acc)[NT][RT], const uint8_t* panel,
+                                                const Widened<F, NT>& wide, size_t groups, size_t tail,
+                                                const uint8_t* ahead) {
+  const auto element = [&](size_t g, int odd) TERCET_INLINE_LAMBDA {
     typename F::Query q[RT];
     TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-      q[r] = F::load_query(panel + g * F::kPanelGroupBytes + (odd * kPanelRows + r * F::kLanes) * 4);
+      q[r] = F::load_query(panel + (odd * kPanelRows + r * F::kLanes) * 4);
     }
     TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-      const typename F::Broadcast b = F::broadcast(reinterpret_cast<const uint8_t*>(&wide[j][odd][g]));
+      const typename F::Broadcast b =
+          F::broadcast(reinterpret_cast<const uint8_t*>(&wide.elements[j][odd][g]));
       TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
     }
   };
   TERCET_NO_UNROLL for (size_t g = 0; g < groups; ++g) {
-    elements(g, 0);
-    elements(g, 1);
-    prefetch(ahead + g * kGroupBytes * NT);
+    element(g, 0);
+    element(g, 1);
+    panel += F::kPanelGroupBytes;
+    prefetch(ahead);
+    ahead += kGroupBytes * NT;
   }
-  if (tail) elements(groups, 0);  // adding a product of zeros would turn -0 into 0
+  if (tail) element(groups, 0);  // adding a product of zeros would turn -0 into 0
+  return ahead;
 }
 
-// What stays the same for all tiles of a call.
+// One stripe of query rows over one block of the panel: what all tiles share. In memory, see fresh().
 template <class F>
 struct Sweep {
   const Panel& panel;
   const RowsView& rows;
-  int row0;            // first query row of the accumulators
-  size_t groups;       // whole groups of a row
-  size_t tail;         // bytes behind them
-  size_t block;        // groups of a panel block
-  const uint8_t* end;  // of the rows: prefetching unmapped pages costs page walks
+  int row0;                            // first query row of the accumulators
+  const uint8_t* end;                  // of the rows: prefetching unmapped pages costs page walks
+  const uint16_t* scales;              // of all rows
+  size_t groups = 0;                   // whole groups of the block
+  size_t tail = 0;                     // bytes behind them, in the last block
+  size_t before = 0;                   // groups before the block
+  bool last = true;                    // no block after this one: scores are finished
+  size_t partial_row = 0;              // row of partial[0]
+  typename F::Acc* partial = nullptr;  // accumulators of rows between two blocks, [row][RT]
 };
 
-// `num_tiles` tiles of NT rows from `row` on: the only or the last block of the panel ends in `out`, the
-// others in `partial`. Not inlined: in one large function with its siblings the accumulators lose their
-// registers.
+// Tiles of NT rows, [row, end), with what is in `partial` if the panel has blocks before; finished scores go
+// to `out`, others to `partial`. Not inlined: in one large function with its siblings the accumulators lose
+// their registers.
 template <class F, int RT, int NT, class Out>
-TERCET_NOINLINE void tiles(const Sweep<F>& s, size_t row, size_t num_tiles, size_t g0, size_t g1,
-                           typename F::Acc* partial, const uint8_t* ahead, Out& out_ref) {
-  Out out = out_ref;  // its vectors stay in registers
-  const size_t stride = s.rows.stride, groups = g1 - g0, tail = g1 == s.groups ? s.tail : 0;
-  const uint8_t* const panel = s.panel.values + g0 * F::kPanelGroupBytes + s.row0 * kGroupBytes;
-  const uint8_t* rows = s.rows.data + row * stride + g0 * kGroupBytes;
-  typename F::Acc start[RT];
-  TERCET_UNROLL for (int r = 0; r < RT; ++r) start[r] = F::start(s.panel, s.row0 + r * F::kLanes);
-  TERCET_NO_UNROLL for (const size_t end = row + num_tiles * NT; row < end; row += NT) {
+TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, const uint8_t* ahead,
+                                     Out& out_ref) {
+  Out* const volatile home = &out_ref;
+  Out out = *home;  // its vectors stay in registers
+  [[maybe_unused]] typename WidenedIf<F::kWidened, F, NT>::Rows wide;
+  const auto panel_at = [&](size_t group) TERCET_INLINE_LAMBDA {
+    return fresh(s.panel.values) + group * F::kPanelGroupBytes + fresh(s.row0) * kGroupBytes;
+  };
+  const auto rows_at = [&](size_t group) TERCET_INLINE_LAMBDA {
+    return fresh(s.rows.data) + row * fresh(s.rows.stride) + group * kGroupBytes;
+  };
+  TERCET_NO_UNROLL for (; row < end; row += NT) {
+    const size_t before = fresh(s.before), groups = fresh(s.groups), stride = fresh(s.rows.stride);
+    const uint8_t* const rows = rows_at(before);
+    if (ahead >= fresh(s.end)) ahead = rows;  // what is in cache already
+    if constexpr (F::kWidened) wide.fill(rows, stride, groups, fresh(s.tail));
+    const uint16_t* const all_scales = fresh(s.scales);  // before the products, or these would wait for them
+    const typename F::template Scales<NT> scales(all_scales ? all_scales + row : nullptr);
+
     typename F::Acc acc[NT][RT];
-    if (g0 == 0) {
+    if (before == 0) {
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-        TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = start[r];
+        TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::start(s.panel, s.row0 + r * F::kLanes);
       }
     } else {
+      const typename F::Acc* const partial = fresh(s.partial) + (row - fresh(s.partial_row)) * RT;
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
         TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = partial[j * RT + r];
       }
     }
-    if (ahead >= s.end) ahead = rows;  // what is in cache already
     if constexpr (F::kWidened) {
-      accumulate_widened<F, RT, NT>(acc, panel, rows, stride, groups, tail, ahead);
+      ahead = accumulate_widened<F, RT, NT>(acc, panel_at(before), wide, groups, fresh(s.tail), ahead);
     } else {
-      accumulate<F, RT, NT>(acc, panel, rows, stride, groups, ahead);
-      if (tail) {
-        accumulate_tail<F, RT, NT>(acc, panel + groups * F::kPanelGroupBytes, rows + groups * kGroupBytes,
-                                   stride, tail);
+      ahead = accumulate<F, RT, NT>(acc, panel_at(before), rows, stride, groups, ahead);
+      if (const size_t tail = fresh(s.tail)) {
+        const size_t group = fresh(s.before) + fresh(s.groups);
+        accumulate_tail<F, RT, NT>(acc, panel_at(group), rows_at(group), fresh(s.rows.stride), tail);
       }
     }
-    rows += NT * stride;
-    ahead += groups * kGroupBytes * NT;
-    if (g1 < s.groups) {
-      TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-        TERCET_UNROLL for (int r = 0; r < RT; ++r) partial[j * RT + r] = acc[j][r];
-      }
-    } else {
-      const typename F::template Scales<NT> scales(s.rows.scales ? s.rows.scales + row : nullptr);
+    if (fresh(s.last)) {
       Vec scores[NT][RT];
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
         TERCET_UNROLL for (int r = 0; r < RT; ++r) scores[j][r] = F::score(acc[j][r], scales, j);
       }
       out(row, scores);
+    } else {
+      typename F::Acc* const partial = fresh(s.partial) + (row - fresh(s.partial_row)) * RT;
+      TERCET_UNROLL for (int j = 0; j < NT; ++j) {
+        TERCET_UNROLL for (int r = 0; r < RT; ++r) partial[j * RT + r] = acc[j][r];
+      }
     }
-    partial += NT * RT;
   }
-  out_ref = out;
+  *home = out;
+  return ahead;
 }
 
-// Rows in tiles of NT, what is left over in tiles of half the size, and half of that: an instance for every
-// count would spare about 3 % on texts of 50 tokens and double the code.
+// Rows [row, end) in tiles of NT, what is left over in tiles of half the size, and half of that. Where it
+// does no harm to see a row twice, more than half a tile is left over as one tile that begins before `row`,
+// though not before `first`: small tiles have too few sums in flight to hide the latency of a multiply-add.
 template <class F, int RT, int NT, class Out>
-TERCET_INLINE void tiles_of(const Sweep<F>& s, size_t count, size_t row, size_t g0, size_t g1,
-                            typename F::Acc* partial, const uint8_t* ahead, Out& out) {
-  if constexpr (NT > 0) {
-    const size_t whole = count / NT;
-    if (whole) {
-      tiles<F, RT, NT>(s, row, whole, g0, g1, partial, ahead, out);
-      ahead += (g1 - g0) * kGroupBytes * NT * whole;
+TERCET_INLINE const uint8_t* tiles_of(const Sweep<F>& s, size_t first, size_t row, size_t end,
+                                      const uint8_t* ahead, Out& out) {
+  if constexpr (NT == 0) {
+    return ahead;
+  } else {
+    const size_t whole = row + (end - row) / NT * NT;
+    if (row < whole) ahead = tiles<F, RT, NT>(s, row, whole, ahead, out);
+    if (Out::kRepeatable && 2 * (end - whole) > NT && end - first >= NT) {
+      return tiles<F, RT, NT>(s, end - NT, end, ahead, out);
     }
-    tiles_of<F, RT, NT / 2>(s, count % NT, row + whole * NT, g0, g1, partial + whole * NT * RT, ahead, out);
+    return tiles_of<F, RT, NT / 2>(s, first, whole, end, ahead, out);
   }
 }
 
 // Rows [first, first + count), each handed to `out` once, in order.
 template <class F, int RT, class Out>
-TERCET_INLINE void sweep_rows(const Sweep<F>& s, size_t first, size_t count, Out& out) {
+TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
+  constexpr int NT = F::template kTokens<RT>;
+  const size_t row_bytes = s.rows.dim * F::kElementBytes, groups = row_bytes / kGroupBytes;
+  const size_t blocks = (groups * F::kPanelGroupBytes + kPanelBlockBytes - 1) / kPanelBlockBytes;
+  const uint8_t* ahead = s.rows.data + first * s.rows.stride + kPrefetchBytes;
+  if (blocks <= 1) {  // no partial sums, and all rows can be swept at once
+    s.groups = groups;
+    s.tail = row_bytes % kGroupBytes;
+    tiles_of<F, RT, NT>(s, first, first, first + count, ahead, out);
+    return;
+  }
   alignas(64) typename F::Acc partial[kPartialRows * RT];
-  // A panel of one block needs no partial sums, and all rows can be swept at once.
-  const size_t step = s.block >= s.groups ? count : kPartialRows;
-  for (size_t begin = first; begin < first + count; begin += step) {
-    const size_t end = begin + step < first + count ? begin + step : first + count;
-    const uint8_t* ahead = s.rows.data + begin * s.rows.stride + kPrefetchBytes;
-    size_t g0 = 0;
-    do {  // also once when a row is shorter than a group
-      const size_t g1 = g0 + s.block < s.groups ? g0 + s.block : s.groups;
-      tiles_of<F, RT, F::template kTokens<RT>>(s, end - begin, begin, g0, g1, partial, ahead, out);
-      ahead += (g1 - g0) * kGroupBytes * (end - begin);
-      g0 = g1;
-    } while (g0 < s.groups);
+  s.partial = partial;
+  const size_t block = (groups + blocks - 1) / blocks;
+  for (size_t begin = first; begin < first + count; begin += kPartialRows) {
+    const size_t end = begin + kPartialRows < first + count ? begin + kPartialRows : first + count;
+    s.partial_row = begin;
+    for (s.before = 0; s.before < groups; s.before += block) {
+      s.groups = s.before + block < groups ? block : groups - s.before;
+      s.last = s.before + s.groups == groups;
+      s.tail = s.last ? row_bytes % kGroupBytes : 0;
+      // no row twice, or its sums in `partial` would be added to twice
+      ahead = tiles_of<F, RT, NT>(s, end, begin, end, ahead, out);
+    }
   }
 }
 
@@ -204,13 +266,8 @@ TERCET_INLINE void sweep_rows(const Sweep<F>& s, size_t first, size_t count, Out
 template <class F, class Body>
 TERCET_INLINE void for_each_stripe(const Panel& panel, const RowsView& rows, Body body) {
   constexpr int kStripe = 2 * F::kLanes;
-  const size_t row_bytes = rows.dim * F::kElementBytes;
-  const size_t groups = row_bytes / kGroupBytes;
-  const size_t blocks = (groups * F::kPanelGroupBytes + kPanelBlockBytes - 1) / kPanelBlockBytes;
-  const size_t block = blocks <= 1 ? groups : (groups + blocks - 1) / blocks;
   for (int row0 = 0; row0 < panel.rows; row0 += kStripe) {
-    const Sweep<F> sweep{
-        panel, rows, row0, groups, row_bytes % kGroupBytes, block, rows.data + rows.rows * rows.stride};
+    Sweep<F> sweep{panel, rows, row0, rows.data + rows.rows * rows.stride, rows.scales};
     if (panel.rows - row0 > F::kLanes) {
       body.template operator()<2>(sweep);
     } else {
@@ -221,6 +278,7 @@ TERCET_INLINE void for_each_stripe(const Panel& panel, const RowsView& rows, Bod
 
 template <int RT>
 struct MaxOut {
+  static constexpr bool kRepeatable = true;
   Vec best[RT];
   // A tree, since a chain of NT dependent maxima would outlast the next tile's start.
   template <int NT>
@@ -237,7 +295,7 @@ struct MaxOut {
 template <class F>
 void maxsim(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts, float* best,
             size_t best_stride) noexcept {
-  for_each_stripe<F>(panel, rows, [&]<int RT>(const Sweep<F>& sweep) {
+  for_each_stripe<F>(panel, rows, [&]<int RT>(Sweep<F>& sweep) {
     for (size_t i = 0; i < num_texts; ++i) {
       MaxOut<RT> out;
       TERCET_UNROLL for (int r = 0; r < RT; ++r) out.best[r] = vec_set1(-__builtin_inff());
@@ -252,6 +310,7 @@ void maxsim(const Panel& panel, const RowsView& rows, const TokenSpan* texts, si
 
 template <class F, int RT>
 struct DotOut {
+  static constexpr bool kRepeatable = true;
   const Panel* panel;
   int row0;
   const float* bias;
@@ -270,7 +329,7 @@ struct DotOut {
 
 template <class F>
 void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
-  for_each_stripe<F>(panel, rows, [&]<int RT>(const Sweep<F>& sweep) {
+  for_each_stripe<F>(panel, rows, [&]<int RT>(Sweep<F>& sweep) {
     DotOut<F, RT> out{&panel, sweep.row0, rows.bias, scores - first * kPanelRows};
     sweep_rows<F, RT>(sweep, first, count, out);
   });
@@ -278,6 +337,7 @@ void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count, f
 
 template <class F, int RT>
 struct FilterOut {
+  static constexpr bool kRepeatable = false;
   const Panel* panel;
   int row0;
   const float* bias;
@@ -307,7 +367,7 @@ struct FilterOut {
 template <class F>
 void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
             CandidateSink& sink) noexcept {
-  for_each_stripe<F>(panel, rows, [&]<int RT>(const Sweep<F>& sweep) {
+  for_each_stripe<F>(panel, rows, [&]<int RT>(Sweep<F>& sweep) {
     FilterOut<F, RT> out{&panel, sweep.row0, rows.bias, &sink, {}};
     TERCET_UNROLL for (int r = 0; r < RT; ++r) {
       out.thresholds[r] = vec_load(sink.thresholds + sweep.row0 + r * F::kLanes);
