@@ -84,6 +84,9 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
   const size_t total = queries.offsets.back();
   check_values(queries.values, queries.stride, total, d, store_.codec().max_magnitude(), "queries", threads);
   check_filters(filters, queries.count());
+  for (size_t q = 0; q < queries.count(); ++q) {
+    require(queries.offsets[q + 1] > queries.offsets[q], "queries: query ", q, " has no tokens");
+  }
 
   std::shared_lock lock(mutex_);
   const BetterThan better{&ids_};

@@ -11,15 +11,25 @@
 namespace tercet {
 namespace {
 
-// A block of rows is read from memory once and then stays in L2 while all panels pass over it.
-constexpr size_t kBlockBytes = 256 * 1024;
+// A block of rows is read from memory once and then stays in L2 while all panels pass over it. With one panel
+// it is only as much as that kernel prefetches: what comes before the kernel (checks, copies) then finds the
+// next block in cache.
+constexpr size_t kBlockBytes = 256 * 1024, kOnePanelBytes = 48 * 1024;
 constexpr size_t kMaxBlockRows = 256;
 // Rows a worker claims at a time.
 constexpr size_t kChunkRows = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-size_t block_rows(size_t stride) {
-  return std::clamp<size_t>(kBlockBytes / std::max<size_t>(stride, 1), 16, kMaxBlockRows);
+size_t block_rows(size_t stride, size_t num_panels) {
+  const size_t bytes = num_panels == 1 ? kOnePanelBytes : kBlockBytes;
+  // whole groups of the 64 rows that the kernels for few queries take at once
+  return std::clamp<size_t>(bytes / std::max<size_t>(stride, 1) / 64 * 64, num_panels == 1 ? 64 : 16,
+                            kMaxBlockRows);
+}
+
+// Signed bytes to excess-128.
+void flip_signs(const uint8_t* from, size_t count, uint8_t* to) {
+  for (size_t i = 0; i < count; ++i) to[i] = from[i] ^ 0x80;
 }
 
 [[noreturn]] void fail_not_finite(const ScanRows& rows, size_t row) {
@@ -71,12 +81,13 @@ class BlockReader {
     bias_.resize(count);
     for (size_t i = 0; i < count; ++i) {
       const size_t row = source_.list ? source_.list[begin + i] : begin + i;
-      std::memcpy(codes_.data() + i * bytes, from.row(row), bytes);
+      if (flip) {
+        flip_signs(from.row(row), bytes, codes_.data() + i * bytes);
+      } else {
+        std::memcpy(codes_.data() + i * bytes, from.row(row), bytes);
+      }
       if (from.scales) scales_[i] = from.scales[row];
       if (from.bias) bias_[i] = from.bias[row];
-    }
-    if (flip) {
-      for (uint8_t& byte : codes_) byte ^= 0x80;  // signed to excess-128
     }
     RowsView view = from;
     view.data = codes_.data();
@@ -97,7 +108,11 @@ class BlockReader {
 // in a panel the query begins.
 float sum_rows(const float* best, size_t rows) {
   float sums[4] = {};
-  for (size_t r = 0; r < rows; ++r) sums[r % 4] += best[r];
+  const size_t whole = rows / 4 * 4;
+  for (size_t r = 0; r < whole; r += 4) {
+    for (int i = 0; i < 4; ++i) sums[i] += best[r + i];
+  }
+  for (size_t r = whole; r < rows; ++r) sums[r % 4] += best[r];
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
@@ -137,7 +152,7 @@ void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_p
 std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
                                               const TieBreak& ties, size_t threads) {
   constexpr size_t kGroupPanels = 32;  // bounds the candidate buffers of a worker
-  const size_t count = rows.count(), block = block_rows(rows.rows.stride);
+  const size_t count = rows.count(), block = block_rows(rows.rows.stride, queries.num_panels());
   const size_t kept = std::min(k, count);
   const size_t chunks = (count + kChunkRows - 1) / kChunkRows;
   const size_t workers = worker_count(chunks, threads);
@@ -176,7 +191,7 @@ std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, cons
 }
 
 void scan_dot(const PackedQueries& queries, const ScanRows& rows, float* scores, size_t threads) {
-  const size_t count = rows.count(), block = block_rows(rows.rows.stride);
+  const size_t count = rows.count(), block = block_rows(rows.rows.stride, queries.num_panels());
   const size_t tasks = (count + block - 1) / block, workers = worker_count(tasks, threads);
   const PanelKernels& kernel = kernels().panel(queries.format());
   std::vector<BlockReader> readers(workers, BlockReader(rows));
@@ -232,25 +247,34 @@ void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const Token
       RowsView view = tokens.rows;
       TokenSpan shifted[kMaxBlockTexts];
       const TokenSpan* spans = texts + begin;
-      if (tokens.borrowed) {
-        for (size_t i = begin; i < end; ++i) check_finite(tokens, texts[i].begin, texts[i].count);
-        if (view.format == Format::int8) {  // signed to excess-128, in a copy
-          own.flipped.clear();
-          for (size_t i = 0; i < n; ++i) {
-            shifted[i] = {own.flipped.size() / std::max<size_t>(view.dim, 1), spans[i].count};
-            for (size_t t = spans[i].begin; t < spans[i].begin + spans[i].count; ++t) {
-              own.flipped.insert(own.flipped.end(), tokens.rows.row(t), tokens.rows.row(t) + view.dim);
-            }
+      if (tokens.borrowed && view.format == Format::int8) {  // signed to excess-128, in a copy
+        size_t rows = 0;
+        for (size_t i = 0; i < n; ++i) rows += spans[i].count;
+        own.flipped.resize(rows * view.dim);
+        uint8_t* to = own.flipped.data();
+        for (size_t i = 0; i < n; ++i) {
+          shifted[i] = {static_cast<size_t>(to - own.flipped.data()) / view.dim, spans[i].count};
+          for (size_t t = spans[i].begin; t < spans[i].begin + spans[i].count; ++t, to += view.dim) {
+            flip_signs(tokens.rows.row(t), view.dim, to);
           }
-          for (uint8_t& byte : own.flipped) byte ^= 0x80;
-          view.data = own.flipped.data();
-          view.stride = view.dim;
-          view.rows = own.flipped.size() / view.dim;
-          spans = shifted;
         }
+        view.data = own.flipped.data();
+        view.stride = view.dim;
+        view.rows = rows;
+        spans = shifted;
       }
       for (size_t p = 0; p < packed.num_panels(); ++p) {
-        kernel.maxsim(packed.panel(p), view, spans, n, own.best.data() + p * kPanelRows, padded);
+        float* const best = own.best.data() + p * kPanelRows;
+        if (p == 0 && tokens.borrowed) {
+          // Text by text: the kernel has prefetched the next one when it is checked, so that the check
+          // costs no second pass over memory.
+          for (size_t i = 0; i < n; ++i) {
+            check_finite(tokens, texts[begin + i].begin, texts[begin + i].count);
+            kernel.maxsim(packed.panel(p), view, spans + i, 1, best + i * padded, padded);
+          }
+        } else {
+          kernel.maxsim(packed.panel(p), view, spans, n, best, padded);
+        }
       }
       for (size_t q = 0; q < queries.count(); ++q) {
         const size_t row = queries.offsets[q], rows = queries.offsets[q + 1] - row;

@@ -23,7 +23,43 @@ TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) {
 }
 TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
+constexpr int kLineGroups = 16, kFewRows = 4;
+TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes, uint8_t* out) {
+  alignas(32) uint8_t padded[8][64];
+  if (bytes < 64) {
+    for (int i = 0; i < 8; ++i) {
+      for (size_t k = 0; k < 64; ++k) padded[i][k] = k < bytes ? rows[i * stride + k] : 0;
+    }
+    rows = padded[0];
+    stride = 64;
+  }
+  for (int half = 0; half < 2; ++half, rows += 32, out += 8 * 32) {
+    __m256 a[8], b[8];
+    TERCET_UNROLL for (int i = 0; i < 8; ++i) {
+      a[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(rows + i * stride));
+    }
+    // 4 x 4 blocks of words inside 128-bit lanes, then the lanes
+    TERCET_UNROLL for (int i = 0; i < 8; i += 2) {
+      b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+      b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    TERCET_UNROLL for (int i = 0; i < 8; i += 4) {
+      a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+      a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+      a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+      a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+    TERCET_UNROLL for (int i = 0; i < 4; ++i) {
+      float* const words = reinterpret_cast<float*>(out);
+      _mm256_store_ps(words + i * 8, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+      _mm256_store_ps(words + (i + 4) * 8, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+  }
+}
+
 #include "kernels/panel-inl.h"
+
+#include "kernels/few-inl.h"
 
 struct Float32 {
   using Acc = __m256;
@@ -54,11 +90,24 @@ struct Float32 {
     return acc;
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel&, int) { return score; }
+
+  static TERCET_INLINE Query spread(const uint8_t* p) { return broadcast(p); }
+  static TERCET_INLINE Broadcast load_rows(const uint8_t* p) { return load_query(p); }
+  static TERCET_INLINE Acc start_of(const Panel&, int) { return _mm256_setzero_ps(); }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t*) { return acc; }
+  static TERCET_INLINE Vec scale_row(Vec score, const Panel&, int) { return score; }
 };
 
 struct Bfloat16 : Float32 {
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr bool kWidened = true;
+  static TERCET_INLINE Broadcast even(Broadcast rows) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(rows), 16));
+  }
+  static TERCET_INLINE Broadcast odd(Broadcast rows) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(rows), upper));
+  }
   static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     size_t g = 0;
@@ -134,6 +183,28 @@ struct Int8 {
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
     return _mm256_mul_ps(score, _mm256_load_ps(panel.scales + row));
+  }
+
+  static TERCET_INLINE Query spread(const uint8_t* p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, 4);
+    return widen(_mm256_set1_epi32(word));
+  }
+  static TERCET_INLINE Broadcast load_rows(const uint8_t* p) {
+    return widen(_mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)),
+                                  _mm256_set1_epi8(static_cast<char>(0x80))));
+  }
+  static TERCET_INLINE Acc start_of(const Panel&, int) { return _mm256_setzero_si256(); }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t* bits) {
+    __m256 scale = _mm256_set1_ps(1.0f);
+    if (bits) {
+      const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bits)));
+      scale = _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+    }
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale);
+  }
+  static TERCET_INLINE Vec scale_row(Vec score, const Panel& panel, int row) {
+    return _mm256_mul_ps(score, _mm256_set1_ps(panel.scales[row]));
   }
 };
 

@@ -18,6 +18,8 @@ namespace {
 
 #include "kernels/panel-inl.h"
 
+#include "kernels/few-inl.h"
+
 struct Float32 : Unscaled {
   using Query = __m512;
   using Broadcast = __m512;
@@ -31,6 +33,8 @@ struct Float32 : Unscaled {
   }
   static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t) { return broadcast(p); }  // never
   static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) { return _mm512_fmadd_ps(q, b, acc); }
+  static TERCET_INLINE Query spread(const uint8_t* p) { return broadcast(p); }
+  static TERCET_INLINE Broadcast load_rows(const uint8_t* p) { return load_query(p); }
 };
 
 struct Bfloat16 : Float32 {
@@ -38,6 +42,13 @@ struct Bfloat16 : Float32 {
   static constexpr int kTokens = 8;  // the widened rows take L1
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr bool kWidened = true;
+  static TERCET_INLINE Broadcast even(Broadcast rows) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(rows), 16));
+  }
+  static TERCET_INLINE Broadcast odd(Broadcast rows) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(rows), upper));
+  }
   static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
     size_t g = 0;
@@ -72,16 +83,20 @@ struct Int8 {
   template <int RT>
   static constexpr int kTokens = 8;
 
+  // bfloat16 scales of NT rows, 1 where there are none.
+  template <int NT>
+  static TERCET_INLINE __m512 scales_of(const uint16_t* bits) {
+    if (!bits) return _mm512_set1_ps(1.0f);
+    const __m256i raw = _mm256_maskz_loadu_epi16((1u << NT) - 1, bits);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
+  }
+
   template <int NT>
   struct Scales {
     alignas(64) float scale[16];
     alignas(64) float offset[16];  // -kOffset * scale: exact, scale has 8 bits of precision
     TERCET_INLINE explicit Scales(const uint16_t* bits) {
-      __m512 s = _mm512_set1_ps(1.0f);
-      if (bits) {
-        const __m256i raw = _mm256_maskz_loadu_epi16((1u << NT) - 1, bits);
-        s = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
-      }
+      const __m512 s = scales_of<NT>(bits);
       _mm512_store_ps(scale, s);
       if (kSmall) _mm512_store_ps(offset, _mm512_mul_ps(s, _mm512_set1_ps(-kOffset)));
       // Broadcasting from memory costs a load; seeing through the array, the compiler would permute registers
@@ -112,6 +127,23 @@ struct Int8 {
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
     return _mm512_mul_ps(score, _mm512_load_ps(panel.scales + row));
   }
+
+  static TERCET_INLINE Query spread(const uint8_t* p) { return broadcast_group(p); }
+  static TERCET_INLINE Broadcast load_rows(const uint8_t* p) { return _mm512_load_si512(p); }
+  static TERCET_INLINE Acc start_of(const Panel& panel, int row) {
+    return _mm512_set1_epi32(panel.start[row] + (kSmall ? kOffsetBits : 0));
+  }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t* bits) {
+    const __m512 s = scales_of<16>(bits);
+    if constexpr (kSmall) {
+      return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), s, _mm512_mul_ps(s, _mm512_set1_ps(-kOffset)));
+    } else {
+      return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), s);
+    }
+  }
+  static TERCET_INLINE Vec scale_row(Vec score, const Panel& panel, int row) {
+    return _mm512_mul_ps(score, _mm512_set1_ps(panel.scales[row]));
+  }
 };
 
 // The int8 kernels, by the number of dimensions.
@@ -122,11 +154,11 @@ void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* text
                                                                      best_stride);
 }
 void dot_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
-  (rows.dim <= kSmallDim ? dot<Int8<true>> : dot<Int8<false>>)(panel, rows, first, count, scores);
+  (rows.dim <= kSmallDim ? dot_any<Int8<true>> : dot_any<Int8<false>>)(panel, rows, first, count, scores);
 }
 void filter_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count,
                  CandidateSink& sink) noexcept {
-  (rows.dim <= kSmallDim ? filter<Int8<true>> : filter<Int8<false>>)(panel, rows, first, count, sink);
+  (rows.dim <= kSmallDim ? filter_any<Int8<true>> : filter_any<Int8<false>>)(panel, rows, first, count, sink);
 }
 
 // ---- pairs: dimension k is summed in lane k % 32

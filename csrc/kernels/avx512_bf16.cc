@@ -15,6 +15,8 @@ namespace {
 
 #include "kernels/panel-inl.h"
 
+#include "kernels/few-inl.h"
+
 struct Bfloat16 : Unscaled {
   using Query = __m512i;
   using Broadcast = __m512i;
@@ -28,6 +30,8 @@ struct Bfloat16 : Unscaled {
   static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
     return _mm512_dpbf16_ps(acc, (__m512bh)q, (__m512bh)b);
   }
+  static TERCET_INLINE Query spread(const uint8_t* p) { return broadcast_group(p); }
+  static TERCET_INLINE Broadcast load_rows(const uint8_t* p) { return _mm512_load_si512(p); }
 };
 
 }  // namespace

@@ -8,56 +8,57 @@
 namespace tercet {
 namespace {
 
-// Calls place(row, k, pointer to element k of the row) for every element; everything else stays zero, so that
-// padding rows and the missing elements of the last group contribute nothing.
-template <class Place>
-void for_each_element(const uint8_t* rows, size_t stride, int count, uint32_t dim, size_t element_bytes,
-                      Place place) {
+size_t groups_of(size_t row_bytes) { return (row_bytes + kGroupBytes - 1) / kGroupBytes; }
+
+// Four bytes at a time: group g of row r goes to panel[g][r]. What is missing of the last group stays zero,
+// and so do padding rows: they contribute nothing.
+void pack_groups(const uint8_t* rows, size_t stride, int count, size_t row_bytes, uint8_t* panel) {
+  constexpr size_t kStep = kPanelRows * kGroupBytes;
+  const size_t whole = row_bytes / kGroupBytes, tail = row_bytes % kGroupBytes;
+  if (count < kPanelRows || tail) std::memset(panel, 0, groups_of(row_bytes) * kStep);
   for (int r = 0; r < count; ++r) {
-    const uint8_t* row = rows + static_cast<size_t>(r) * stride;
-    for (uint32_t k = 0; k < dim; ++k) place(r, k, row + k * element_bytes);
+    const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
+    uint8_t* const column = panel + r * kGroupBytes;
+    for (size_t g = 0; g < whole; ++g) std::memcpy(column + g * kStep, row + g * kGroupBytes, kGroupBytes);
+    std::memcpy(column + whole * kStep, row + whole * kGroupBytes, tail);
   }
 }
-
-size_t groups_of(uint32_t dim, uint32_t per_group) { return (dim + per_group - 1) / per_group; }
 
 }  // namespace
 
 void pack_float32(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                   int32_t*) noexcept {
-  std::memset(panel, 0, size_t{dim} * kPanelRows * 4);
-  for_each_element(rows, stride, count, dim, 4, [&](int r, uint32_t k, const uint8_t* element) {
-    std::memcpy(panel + (size_t{k} * kPanelRows + r) * 4, element, 4);
-  });
+  pack_groups(rows, stride, count, size_t{dim} * 4, panel);
 }
 
 void pack_bfloat16_widened(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                            int32_t*) noexcept {
-  std::memset(panel, 0, groups_of(dim, 2) * 2 * kPanelRows * 4);
-  for_each_element(rows, stride, count, dim, 2, [&](int r, uint32_t k, const uint8_t* element) {
-    uint16_t bits;
-    std::memcpy(&bits, element, 2);
-    const float value = bfloat16_to_float(bits);
-    std::memcpy(panel + (size_t{k} * kPanelRows + r) * 4, &value, 4);
-  });
+  std::memset(panel, 0, groups_of(size_t{dim} * 2) * 2 * kPanelRows * sizeof(float));
+  for (int r = 0; r < count; ++r) {
+    const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
+    for (uint32_t k = 0; k < dim; ++k) {
+      uint16_t bits;
+      std::memcpy(&bits, row + 2 * k, 2);
+      const float value = bfloat16_to_float(bits);
+      std::memcpy(panel + (size_t{k} * kPanelRows + r) * 4, &value, 4);
+    }
+  }
 }
 
 void pack_bfloat16_pairs(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                          int32_t*) noexcept {
-  std::memset(panel, 0, groups_of(dim, 2) * kPanelRows * 4);
-  for_each_element(rows, stride, count, dim, 2, [&](int r, uint32_t k, const uint8_t* element) {
-    std::memcpy(panel + ((size_t{k / 2} * kPanelRows + r) * 2 + k % 2) * 2, element, 2);
-  });
+  pack_groups(rows, stride, count, size_t{dim} * 2, panel);
 }
 
 void pack_int8(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                int32_t* start) noexcept {
-  std::memset(panel, 0, groups_of(dim, 4) * kPanelRows * 4);
-  std::memset(start, 0, kPanelRows * sizeof(int32_t));
-  for_each_element(rows, stride, count, dim, 1, [&](int r, uint32_t k, const uint8_t* element) {
-    panel[(size_t{k / 4} * kPanelRows + r) * 4 + k % 4] = *element;
-    start[r] -= 128 * static_cast<int8_t>(*element);
-  });
+  pack_groups(rows, stride, count, dim, panel);
+  for (int r = 0; r < kPanelRows; ++r) {
+    const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
+    int32_t sum = 0;
+    for (uint32_t k = 0; r < count && k < dim; ++k) sum += static_cast<int8_t>(row[k]);
+    start[r] = -128 * sum;
+  }
 }
 
 }  // namespace tercet

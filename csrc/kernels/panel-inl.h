@@ -24,7 +24,7 @@ constexpr size_t kPartialRows = 24;
 // Software prefetch runs this far ahead of the row being read, into L2: L1 is full of panel and rows. The
 // hardware prefetchers do not follow the interleaved rows of a tile; without this, rows from memory score at
 // 0.6 of the speed.
-constexpr size_t kPrefetchBytes = 32768;
+constexpr size_t kPrefetchBytes = 65536;
 
 // Reads a variable from memory, every time. What a tile needs only between its loops would otherwise stay in
 // registers throughout; gcc then parks general registers in vector registers, and the way back, a VMOVQ in
@@ -401,9 +401,4 @@ size_t peak(size_t rounds) noexcept {
     }
   }
   return rounds * kChains * F::kLanes * kGroupBytes / (F::kWidened ? 4 : F::kElementBytes);
-}
-
-template <class F>
-constexpr PanelKernels panel_kernels(const char* name, decltype(PanelKernels::pack) pack) {
-  return {name, F::kPanelGroupBytes, pack, maxsim<F>, dot<F>, filter<F>, peak<F>};
 }

@@ -19,6 +19,36 @@ TERCET_INLINE int32_t tail_group(const uint8_t* p, size_t bytes) {
   return p[0] | (bytes > 1 ? p[1] << 8 : 0) | (bytes > 2 ? p[2] << 16 : 0);
 }
 
+constexpr int kLineGroups = 16, kFewRows = 8;
+TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes, uint8_t* out) {
+  const __mmask64 in = bytes >= 64 ? ~uint64_t{0} : (uint64_t{1} << bytes) - 1;
+  __m512i a[16], b[16];
+  TERCET_UNROLL for (int i = 0; i < 16; ++i) a[i] = _mm512_maskz_loadu_epi8(in, rows + i * stride);
+  // 4 x 4 blocks of words inside 128-bit lanes, then the lanes
+  TERCET_UNROLL for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+  }
+  TERCET_UNROLL for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+    a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+  TERCET_UNROLL for (int i = 0; i < 4; ++i) {
+    b[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
+    b[i + 4] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xdd);
+    b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
+    b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
+  }
+  TERCET_UNROLL for (int i = 0; i < 4; ++i) {
+    _mm512_store_si512(out + i * 64, _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88));
+    _mm512_store_si512(out + (i + 8) * 64, _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd));
+    _mm512_store_si512(out + (i + 4) * 64, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0x88));
+    _mm512_store_si512(out + (i + 12) * 64, _mm512_shuffle_i32x4(b[i + 4], b[i + 12], 0xdd));
+  }
+}
+
 // Formats whose scores are the accumulators themselves.
 struct Unscaled {
   using Acc = __m512;
@@ -35,4 +65,7 @@ struct Unscaled {
     return acc;
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel&, int) { return score; }
+  static TERCET_INLINE Acc start_of(const Panel&, int) { return _mm512_setzero_ps(); }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t*) { return acc; }
+  static TERCET_INLINE Vec scale_row(Vec score, const Panel&, int) { return score; }
 };

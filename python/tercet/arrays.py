@@ -79,7 +79,7 @@ def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
             raise type(e)(f"{name}: {e}") from None
     data, form = _as_array(x, name)
     if data.ndim == 2 and mask is None:
-        return TokenVectors(_rows(data, form, name), [0, len(data)])
+        return TokenVectors._of(_rows(data, form, name), np.array([0, len(data)], np.int64))
     if data.ndim != 3:
         expected = "[n, tokens, dim]" if mask is not None else "[tokens, dim] or [n, tokens, dim]"
         raise ValueError(f"{name}: expected shape {expected}, got {list(data.shape)}")
@@ -92,7 +92,9 @@ def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
             raise ValueError(f"mask: expected shape {[n, tokens]}, got {list(keep.shape)}")
         keep = keep.astype(bool)
         flat, lengths = data[keep], keep.sum(1)
-    return TokenVectors(_rows(flat, form, name), np.concatenate([[0], np.cumsum(lengths)]))
+    offsets = np.zeros(n + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return TokenVectors._of(_rows(flat, form, name), offsets)
 
 
 def as_float32(rows: Rows) -> Rows:
