@@ -8,6 +8,8 @@
 //   rows:   as stored, any stride, streamed once
 //   scores: accumulator (row lanes) per document row, in registers
 //
+// (For a few queries the roles are swapped, rows in lanes and queries broadcast: few-inl.h.)
+//
 // Each lane adds its products one after another in the order of the dimensions, whatever the vector width:
 // float32 results are therefore bit-identical on every level (all use fused multiply-add), int8 ones because
 // integers are exact. bfloat16 is exact products accumulated in float32 on every level but AVX512_BF16, whose
