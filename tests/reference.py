@@ -194,6 +194,56 @@ def _int8_codes(rows: Array, scales: Array) -> Array:
     return np.where(scales[:, None] == 0, 0, codes).astype(np.int8)
 
 
+def int4_rotate(rows: Array, seed: int = 0) -> Array:
+    """Random signs and a normalised Hadamard transform, by turns of the first and the last power of two."""
+    dim = rows.shape[1]
+    power = 1 << dim.bit_length() - 1
+    rounds = 2 if power == dim else 4
+    state, bits = seed, []
+    for _ in range(-(-rounds * dim // 64)):  # SplitMix64
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        z = state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        z ^= z >> 31
+        bits += [z >> i & 1 for i in range(64)]
+    signs = np.float32(1) - 2 * np.array(bits[: rounds * dim], np.float32).reshape(rounds, dim)
+    out = rows.astype(np.float32)
+    for turn in range(rounds):
+        out = out * signs[turn]
+        first = turn % 2 * (dim - power)
+        part = out[:, first : first + power].copy()
+        half = 1
+        while half < power:
+            pairs = part.reshape(len(rows), -1, 2, half)
+            part = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], 2)
+            part = part.reshape(len(rows), power)
+            half *= 2
+        out[:, first : first + power] = part * (np.float32(1) / np.sqrt(np.float32(power)))
+    return out
+
+
+def int4_encode(rows: Array, seed: int = 0) -> tuple[Array, Array]:
+    """(odd numbers -15..15, float32 scales that are bfloat16) of the rotated rows."""
+    rotated = int4_rotate(rows, seed)
+    largest = np.abs(rotated).max(axis=1)
+    values, scales = np.full(rows.shape, -15, np.int8), np.zeros(len(rows), np.float32)
+    for i in np.nonzero(largest)[0]:
+        y = rotated[i] / largest[i]
+        best, chosen = np.float32(-1), None
+        for step in range(16):
+            inverse = np.float32(8) / (np.float32(1) - np.float32(0.04) * np.float32(step))
+            codes = np.clip(np.floor(y * inverse + np.float32(8)), 0, 15)
+            grid = (2 * codes - 15).astype(np.float32)
+            product, square = np.cumsum(y * grid)[-1], np.cumsum(grid * grid)[-1]  # one after another
+            if product > 0 and product * product > best * square:
+                best, chosen = product * product / square, grid
+        z = y.astype(np.float64)
+        values[i] = chosen
+        scales[i] = np.float64(largest[i]) * (np.cumsum(z * z)[-1] / np.cumsum(z * chosen)[-1])
+    return values, widen(bfloat16(scales))
+
+
 def decode(rows: Array, codec: str) -> Array:
     """What a codec keeps of rows, as float32."""
     if codec == "bfloat16":
@@ -210,6 +260,10 @@ def stored_dot(queries: Array, rows: Array, codec: str) -> Array:
         query_codes, query_scales = int8_encode_query(queries)
         codes, scales = int8_encode(rows)
         return dot_int8(query_codes, codes) * scales[None, :] * query_scales[:, None]
+    if codec == "int4":
+        query_codes, query_scales = int8_encode_query(int4_rotate(queries))
+        values, scales = int4_encode(rows)
+        return dot_int8(query_codes, values) * scales[None, :] * query_scales[:, None]
     if codec == "bfloat16":
         return dot(widen(bfloat16(queries)), widen(bfloat16(rows)))
     return dot(queries, rows)

@@ -16,7 +16,7 @@ namespace {
 
 namespace py = pybind11;
 
-constexpr const char* kFormats[] = {"float32", "bfloat16", "int8"};
+constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8", "int4"};
 
 Isa isa_of(const std::string& name) {
   for (Isa isa : supported_isas()) {
@@ -26,10 +26,11 @@ Isa isa_of(const std::string& name) {
 }
 
 Format format_named(const std::string& name) {
-  for (int i = 0; i < 3; ++i) {
-    if (name == kFormats[i]) return static_cast<Format>(i);
+  for (int i = 0; i < kFormats; ++i) {
+    if (name == kFormatNames[i]) return static_cast<Format>(i);
   }
-  fail(ErrorKind::value, "format: expected \"float32\", \"bfloat16\" or \"int8\", got \"", name, "\"");
+  fail(ErrorKind::value, "format: expected \"float32\", \"bfloat16\", \"int8\" or \"int4\", got \"", name,
+       "\"");
 }
 
 template <class F>
@@ -41,7 +42,7 @@ double seconds(F run) {
 
 py::dict cpu_info() {
   py::dict names, info;
-  for (int i = 0; i < 3; ++i) names[kFormats[i]] = kernels().panels[i].name;
+  for (int i = 0; i < kFormats; ++i) names[kFormatNames[i]] = kernels().panels[i].name;
   std::vector<std::string> supported;
   for (Isa isa : supported_isas()) supported.emplace_back(isa_name(isa));
   info["isa"] = isa_name(kernels().isa);

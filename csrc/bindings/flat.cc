@@ -68,10 +68,10 @@ void restore(FlatIndex& index, const py::object& ids, const py::array_t<uint8_t,
 
 void register_flat(py::module_& m) {
   py::class_<FlatIndex>(m, "FlatIndex")
-      .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec) {
-             return std::make_unique<FlatIndex>(dim, metric_of(metric), codec);
+      .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec, uint64_t seed) {
+             return std::make_unique<FlatIndex>(dim, metric_of(metric), codec, seed);
            }),
-           py::arg("dim"), py::arg("metric"), py::arg("codec"))
+           py::arg("dim"), py::arg("metric"), py::arg("codec"), py::arg("seed"))
       .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
       .def(
           "remove",

@@ -74,7 +74,8 @@ void restore(MultiVectorIndex& index, const py::object& ids,
 
 void register_multivector(py::module_& m) {
   py::class_<MultiVectorIndex>(m, "MultiVectorIndex")
-      .def(py::init<uint32_t, const std::string&>(), py::arg("dim"), py::arg("codec"))
+      .def(py::init<uint32_t, const std::string&, uint64_t>(), py::arg("dim"), py::arg("codec"),
+           py::arg("seed"))
       .def("add", &add, py::arg("values"), py::arg("offsets"), py::arg("ids"), py::arg("threads"))
       .def(
           "remove",

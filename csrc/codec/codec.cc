@@ -4,11 +4,13 @@
 
 namespace tercet {
 
-std::unique_ptr<Codec> make_codec(const std::string& name) {
+std::unique_ptr<Codec> make_codec(const std::string& name, uint32_t dim, uint64_t seed) {
   if (name == "float32") return make_float32_codec();
   if (name == "bfloat16") return make_bfloat16_codec();
   if (name == "int8") return make_int8_codec();
-  fail(ErrorKind::value, "codec: expected \"float32\", \"bfloat16\" or \"int8\", got \"", name, "\"");
+  if (name == "int4") return make_int4_codec(dim, seed);
+  fail(ErrorKind::value, "codec: expected \"float32\", \"bfloat16\", \"int8\" or \"int4\", got \"", name,
+       "\"");
 }
 
 }  // namespace tercet

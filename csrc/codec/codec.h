@@ -27,14 +27,16 @@ class Codec {
   virtual void decode(const uint8_t* code, uint16_t scale, uint32_t dim, float* row) const = 0;
   virtual PackedQueries bind(const float* queries, size_t count, uint32_t dim) const = 0;
 
-  size_t row_bytes(uint32_t dim) const { return dim * element_bytes(format()); }
+  size_t row_bytes(uint32_t dim) const { return tercet::row_bytes(format(), dim); }
 };
 
-// "float32", "bfloat16" or "int8"; throws Error for any other name.
-std::unique_ptr<Codec> make_codec(const std::string& name);
+// "float32", "bfloat16", "int8" or "int4"; throws Error for any other name. `seed` is that of a random
+// rotation.
+std::unique_ptr<Codec> make_codec(const std::string& name, uint32_t dim, uint64_t seed);
 
 std::unique_ptr<Codec> make_float32_codec();
 std::unique_ptr<Codec> make_bfloat16_codec();
 std::unique_ptr<Codec> make_int8_codec();
+std::unique_ptr<Codec> make_int4_codec(uint32_t dim, uint64_t seed);
 
 }  // namespace tercet

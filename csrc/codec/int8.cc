@@ -5,40 +5,14 @@
 // nothing because codes are chosen for the scale as stored. The error of a dimension is at most scale / 2.
 // Queries are quantised the same way with a float32 scale, so the score is scale_q * scale_d * (integer dot
 // product).
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "codec/codec.h"
+#include "codec/quantise.h"
 #include "core/bfloat16.h"
 
 namespace tercet {
 namespace {
-
-float largest_magnitude(const float* row, uint32_t dim) {
-  float largest = 0;
-  for (uint32_t k = 0; k < dim; ++k) largest = std::max(largest, std::abs(row[k]));
-  return largest;
-}
-
-// Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even, and vectorises.
-float round_to_integer(float x) {
-  constexpr float kShift = 12582912.0f;
-  return (x + kShift) - kShift;
-}
-
-// Codes of a row under a scale, signed. Dividing by the scale rather than multiplying with its inverse keeps
-// codes within +-127: magnitude / scale <= 127 holds exactly.
-void quantise(const float* row, uint32_t dim, float scale, int32_t offset, uint8_t* code) {
-  if (scale == 0) {  // the zero vector, or one so small that it is zero in bfloat16 terms
-    std::fill(code, code + dim, static_cast<uint8_t>(offset));
-    return;
-  }
-  for (uint32_t k = 0; k < dim; ++k) {
-    const float rounded = std::clamp(round_to_integer(row[k] / scale), -127.0f, 127.0f);
-    code[k] = static_cast<uint8_t>(static_cast<int32_t>(rounded) + offset);
-  }
-}
 
 class Int8Codec final : public Codec {
  public:

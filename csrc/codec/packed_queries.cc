@@ -9,7 +9,7 @@ namespace tercet {
 PackedQueries::PackedQueries(const RowsView& rows, const float* scales)
     : rows_(rows.rows), dim_(rows.dim), format_(rows.format) {
   const PanelKernels& kernel = kernels().panel(format_);
-  const size_t groups = (dim_ * element_bytes(format_) + kGroupBytes - 1) / kGroupBytes;
+  const size_t groups = panel_groups(format_, dim_);
   panel_bytes_ = (groups * kernel.panel_group_bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
   values_.resize(num_panels() * panel_bytes_);
   start_.resize(num_panels() * kPanelRows);

@@ -8,8 +8,8 @@ namespace tercet {
 
 class PackedQueries {
  public:
-  // Packs rows as stored in `rows` (int8: signed values). `scales`, if not null, multiplies the scores of
-  // each row. rows.data need not outlive the call.
+  // Packs rows as stored in `rows` (int8 and int4: signed bytes). `scales`, if not null, multiplies the
+  // scores of each row. rows.data need not outlive the call.
   explicit PackedQueries(const RowsView& rows, const float* scales = nullptr);
 
   size_t rows() const { return rows_; }

@@ -10,16 +10,31 @@ enum class Format : uint8_t {
   float32,   // IEEE binary32
   bfloat16,  // the upper half of a binary32
   int8,      // excess-128: byte = value + 128, value in [-127, 127]
+  int4,      // a nibble c in [0, 15] stands for 2 c - 15; byte i holds dimension i in its low nibble and
+             // dimension i + bytes in its high one, so that a vector of bytes unpacks to two of dimensions
 };
+constexpr int kFormats = 4;
 
-constexpr size_t element_bytes(Format format) {
-  return format == Format::float32 ? 4 : format == Format::bfloat16 ? 2 : 1;
+// Bytes of a row of `dim` elements; int4 rows are a whole number of 4-byte groups.
+constexpr size_t row_bytes(Format format, uint32_t dim) {
+  switch (format) {
+    case Format::float32:
+      return size_t{dim} * 4;
+    case Format::bfloat16:
+      return size_t{dim} * 2;
+    case Format::int8:
+      return dim;
+    case Format::int4:
+      return (size_t{dim} + 7) / 8 * 4;
+  }
+  return 0;
 }
 
 enum class Metric : uint8_t { dot, cosine, l2 };
 
-// Rows of one format, `stride` bytes apart. `scales` (int8 only, bfloat16 bits, one per row) turns codes into
-// values: value = scale * (byte - 128); null means 1. `bias`, if not null, is added to the score of its row.
+// Rows of one format, `stride` bytes apart. `scales` (int8 and int4, bfloat16 bits, one per row) turns
+// codes into values: value = scale * (byte - 128) or scale * (2 nibble - 15); null means 1. `bias`, if not
+// null, is added to the score of its row.
 struct RowsView {
   const uint8_t* data = nullptr;
   size_t rows = 0;

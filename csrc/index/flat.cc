@@ -26,8 +26,8 @@ void normalise(const float* v, uint32_t dim, float* out) {
 
 }  // namespace
 
-FlatIndex::FlatIndex(uint32_t dim, Metric metric, const std::string& codec)
-    : metric_(metric), store_(make_codec(codec), dim) {}
+FlatIndex::FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed)
+    : metric_(metric), store_(make_codec(codec, dim, seed), dim) {}
 
 float FlatIndex::limit() const {
   constexpr float kMax = std::numeric_limits<float>::max();

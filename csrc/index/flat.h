@@ -11,7 +11,7 @@ namespace tercet {
 // Thread-safe: searches run concurrently, changes wait for them and exclude each other.
 class FlatIndex {
  public:
-  FlatIndex(uint32_t dim, Metric metric, const std::string& codec);
+  FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed = 0);
 
   // Encodes `count` rows under `ids` (null: numbered on), replacing ids that are there. All or nothing.
   Ids add(const float* vectors, size_t stride, size_t count, const Ids* ids, size_t threads);

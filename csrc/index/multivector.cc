@@ -9,7 +9,8 @@
 
 namespace tercet {
 
-MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec) : store_(make_codec(codec), dim) {}
+MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed)
+    : store_(make_codec(codec, dim, seed), dim) {}
 
 Ids MultiVectorIndex::add(const TokenRows& tokens, const Ids* given, size_t threads) {
   const size_t count = tokens.count(), total = tokens.offsets.back();

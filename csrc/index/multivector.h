@@ -20,7 +20,7 @@ struct TokenRows {
 // Thread-safe as FlatIndex is.
 class MultiVectorIndex {
  public:
-  MultiVectorIndex(uint32_t dim, const std::string& codec);
+  MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed = 0);
 
   Ids add(const TokenRows& tokens, const Ids* ids, size_t threads);
   void remove(const Ids& ids);

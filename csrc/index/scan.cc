@@ -39,7 +39,7 @@ void flip_signs(const uint8_t* from, size_t count, uint8_t* to) {
 // Finds which of rows [first, first + count) made all_finite false.
 void check_finite(const ScanRows& rows, size_t first, size_t count) {
   const RowsView& view = rows.rows;
-  const bool dense = view.stride == view.dim * element_bytes(view.format);
+  const bool dense = view.stride == row_bytes(view.format, view.dim);
   if (dense && kernels().all_finite(view.format, view.row(first), count * view.dim)) return;
   for (size_t i = first; i < first + count; ++i) {
     if (!kernels().all_finite(view.format, view.row(i), view.dim)) fail_not_finite(rows, i);
@@ -75,7 +75,7 @@ class BlockReader {
  private:
   RowsView copy(size_t begin, size_t count, bool flip) {
     const RowsView& from = source_.rows;
-    const size_t bytes = from.dim * element_bytes(from.format);
+    const size_t bytes = row_bytes(from.format, from.dim);
     codes_.resize(count * bytes);
     scales_.resize(count);
     bias_.resize(count);

@@ -67,7 +67,7 @@ struct Float32 {
   using Broadcast = __m256;
   static constexpr int kLanes = 8;
   static constexpr size_t kElementBytes = 4, kPanelGroupBytes = kPanelRows * 4;
-  static constexpr bool kWidened = false;
+  static constexpr Rows kRows = Rows::stored;
   template <int RT>
   static constexpr int kTokens = RT == 1 ? 8 : 6;
   template <int NT>
@@ -100,13 +100,11 @@ struct Float32 {
 
 struct Bfloat16 : Float32 {
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
-  static constexpr bool kWidened = true;
-  static TERCET_INLINE Broadcast even(Broadcast rows) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(rows), 16));
-  }
-  static TERCET_INLINE Broadcast odd(Broadcast rows) {
+  static constexpr Rows kRows = Rows::widened;
+  static TERCET_INLINE Broadcast part(const uint8_t* words, bool odd) {
+    const __m256i pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
-    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(rows), upper));
+    return _mm256_castsi256_ps(odd ? _mm256_and_si256(pairs, upper) : _mm256_slli_epi32(pairs, 16));
   }
   static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
@@ -138,7 +136,7 @@ struct Int8 {
   using Broadcast = Query;
   static constexpr int kLanes = 8;
   static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
-  static constexpr bool kWidened = false;
+  static constexpr Rows kRows = Rows::stored;
   template <int RT>
   static constexpr int kTokens = RT == 1 ? 6 : 4;
 
@@ -208,6 +206,31 @@ struct Int8 {
   }
 };
 
+// 2 c - 15 in excess-128.
+struct Int4 : Int8 {
+  static constexpr Rows kRows = Rows::nibbles;
+  static TERCET_INLINE __m256i doubled(__m256i bytes, bool high) {
+    const __m256i twice = high ? _mm256_srli_epi16(bytes, 3) : _mm256_add_epi8(bytes, bytes);
+    return _mm256_and_si256(twice, _mm256_set1_epi8(0x1e));
+  }
+  template <bool kHigh>
+  static TERCET_INLINE void unpack(const uint8_t* row, size_t count, uint8_t* out) {
+    size_t k = 0;
+    for (; k + 32 <= count; k += 32) {
+      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + k));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k),
+                          _mm256_add_epi8(doubled(bytes, kHigh), _mm256_set1_epi8(113)));
+    }
+    for (; k < count; ++k) {
+      out[k] = static_cast<uint8_t>((kHigh ? row[k] >> 3 & 0x1e : row[k] << 1 & 0x1e) + 113);
+    }
+  }
+  static TERCET_INLINE Broadcast part(const uint8_t* words, bool high) {
+    const __m256i bytes = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+    return widen(_mm256_sub_epi8(doubled(bytes, high), _mm256_set1_epi8(15)));
+  }
+};
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE __m256 load8(const float* p) { return _mm256_loadu_ps(p); }
@@ -263,7 +286,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8) return true;
+  if (format == Format::int8 || format == Format::int4) return true;
   const bool wide = format == Format::float32;
   const size_t bytes = count * (wide ? 4 : 2);
   __m256i all = _mm256_setzero_si256();  // the sign is shifted out, then unsigned maxima
@@ -309,6 +332,7 @@ const Kernels kAvx2Kernels = {
         panel_kernels<Float32>("avx2 fma", pack_float32),
         panel_kernels<Bfloat16>("avx2 fma, widened", pack_bfloat16_widened),
         panel_kernels<Int8>("avx2 maddwd", pack_int8),
+        panel_kernels<Int4>("avx2 maddwd, unpacked", pack_int8),
     },
     pair<float>,
     pair<uint16_t>,

@@ -24,7 +24,7 @@ struct Float32 : Unscaled {
   using Query = __m512;
   using Broadcast = __m512;
   static constexpr size_t kElementBytes = 4, kPanelGroupBytes = kPanelRows * 4;
-  static constexpr bool kWidened = false;
+  static constexpr Rows kRows = Rows::stored;
   static TERCET_INLINE Query load_query(const uint8_t* p) { return _mm512_load_ps(p); }
   static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
     float x;
@@ -41,13 +41,11 @@ struct Bfloat16 : Float32 {
   template <int RT>
   static constexpr int kTokens = 8;  // the widened rows take L1
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
-  static constexpr bool kWidened = true;
-  static TERCET_INLINE Broadcast even(Broadcast rows) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(rows), 16));
-  }
-  static TERCET_INLINE Broadcast odd(Broadcast rows) {
+  static constexpr Rows kRows = Rows::widened;
+  static TERCET_INLINE Broadcast part(const uint8_t* words, bool odd) {
+    const __m512i pairs = _mm512_load_si512(words);
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
-    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(rows), upper));
+    return _mm512_castsi512_ps(odd ? _mm512_and_si512(pairs, upper) : _mm512_slli_epi32(pairs, 16));
   }
   static TERCET_INLINE void widen(const uint8_t* row, size_t groups, size_t tail, float* even, float* odd) {
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
@@ -67,9 +65,10 @@ struct Bfloat16 : Float32 {
   }
 };
 
-// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions) need no conversion: started from
-// the bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score, and one fused multiply-add
-// takes the offset out and scales. It rounds once, as converting and multiplying does: score * scale.
+// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions, or 2048 of int4) need no
+// conversion: started from the bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score,
+// and one fused multiply-add takes the offset out and scales. It rounds once, as converting and multiplying
+// does: score * scale.
 template <bool kSmall>
 struct Int8 {
   using Acc = __m512i;
@@ -77,7 +76,7 @@ struct Int8 {
   using Broadcast = __m512i;
   static constexpr int kLanes = 16;
   static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
-  static constexpr bool kWidened = false;
+  static constexpr Rows kRows = Rows::stored;
   static constexpr float kOffset = 12582912.0f;
   static constexpr int32_t kOffsetBits = 0x4b400000;
   template <int RT>
@@ -146,8 +145,41 @@ struct Int8 {
   }
 };
 
-// The int8 kernels, by the number of dimensions.
-constexpr uint32_t kSmallDim = 256;
+// 2 c - 15 in excess-128: scores of int8 rows whose values are at most 15.
+template <bool kSmall>
+struct Int4 : Int8<kSmall> {
+  static constexpr Rows kRows = Rows::nibbles;
+  static TERCET_INLINE __m512i values_of(__m512i bytes, bool high) {
+    const __m512i twice = high ? _mm512_srli_epi16(bytes, 3) : _mm512_add_epi8(bytes, bytes);
+    return _mm512_add_epi8(_mm512_and_si512(twice, _mm512_set1_epi8(0x1e)), _mm512_set1_epi8(113));
+  }
+  template <bool kHigh>
+  static TERCET_INLINE void unpack(const uint8_t* row, size_t count, uint8_t* out) {
+    for (size_t k = 0; k < count; k += 64) {
+      const __mmask64 in = count - k >= 64 ? ~uint64_t{0} : (uint64_t{1} << (count - k)) - 1;
+      _mm512_storeu_si512(out + k, values_of(_mm512_maskz_loadu_epi8(in, row + k), kHigh));
+    }
+  }
+  static TERCET_INLINE __m512i part(const uint8_t* words, bool high) {
+    return values_of(_mm512_load_si512(words), high);
+  }
+};
+
+// The int8 and int4 kernels, by the number of dimensions.
+constexpr uint32_t kSmallDim = 256, kSmallDim4 = 2048;
+void maxsim_int4(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                 float* best, size_t best_stride) noexcept {
+  (rows.dim <= kSmallDim4 ? maxsim<Int4<true>> : maxsim<Int4<false>>)(panel, rows, texts, num_texts, best,
+                                                                      best_stride);
+}
+void dot_int4(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
+  (rows.dim <= kSmallDim4 ? dot_any<Int4<true>> : dot_any<Int4<false>>)(panel, rows, first, count, scores);
+}
+void filter_int4(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                 CandidateSink& sink) noexcept {
+  (rows.dim <= kSmallDim4 ? filter_any<Int4<true>> : filter_any<Int4<false>>)(panel, rows, first, count,
+                                                                              sink);
+}
 void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
                  float* best, size_t best_stride) noexcept {
   (rows.dim <= kSmallDim ? maxsim<Int8<true>> : maxsim<Int8<false>>)(panel, rows, texts, num_texts, best,
@@ -217,7 +249,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8) return true;
+  if (format == Format::int8 || format == Format::int4) return true;
   const bool wide = format == Format::float32;
   const size_t bytes = count * (wide ? 4 : 2);
   __m512i all = _mm512_setzero_si512();  // the sign is shifted out, then unsigned maxima
@@ -252,6 +284,8 @@ const Kernels kAvx512Kernels = {
         panel_kernels<Bfloat16>("avx512 fma, widened", pack_bfloat16_widened),
         {"avx512 vnni", Int8<true>::kPanelGroupBytes, pack_int8, maxsim_int8, dot_int8, filter_int8,
          peak<Int8<true>>},
+        {"avx512 vnni, unpacked", Int4<true>::kPanelGroupBytes, pack_int8, maxsim_int4, dot_int4, filter_int4,
+         peak<Int4<true>>},
     },
     pair<float>,
     pair<uint16_t>,

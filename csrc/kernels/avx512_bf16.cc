@@ -21,7 +21,7 @@ struct Bfloat16 : Unscaled {
   using Query = __m512i;
   using Broadcast = __m512i;
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = kPanelRows * 4;
-  static constexpr bool kWidened = false;
+  static constexpr Rows kRows = Rows::stored;
   static TERCET_INLINE Query load_query(const uint8_t* p) { return _mm512_load_si512(p); }
   static TERCET_INLINE Broadcast broadcast(const uint8_t* p) { return broadcast_group(p); }
   static TERCET_INLINE Broadcast broadcast_tail(const uint8_t* p, size_t bytes) {

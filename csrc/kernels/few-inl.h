@@ -16,35 +16,45 @@
 //                                      missing bytes are zero
 // and a format F
 //   spread(p), load_rows(p)            a query's group in all lanes, a group of kLanes transposed rows
-//   even(rows), odd(rows)              kWidened: their bfloat16 as floats
+//   part(rows, second)                 where a group of a row as stored holds two of a query (widened
+//   bfloat16:
+//                                      even and odd elements; int4: low and high nibbles): the one or the
+//                                      other
 //   start_of(panel, row)               the accumulator of one query row
 //   score_rows(acc, scales)            finished scores of kLanes rows
 //   scale_row(score, panel, row)       the query's part of the scale
 
 // sums[vector][query] += products of `groups` groups; words[vector][kLineGroups][kLanes]. Prefetches half of
-// the V * kLanes rows' next vector from `ahead`.
+// the V * kLanes rows' next vector from `ahead`. `second`: where the panel has the second part of a group, in
+// bytes from the first; with `tail` there is one more group that has no second part.
 template <class F, int Q, int V>
 TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, const uint8_t* panel,
-                                  size_t groups, bool tail, const uint8_t* ahead) {
+                                  size_t second, size_t groups, bool tail, const uint8_t* ahead) {
   constexpr size_t kWord = F::kLanes * kGroupBytes;
   typename F::Acc acc[V][Q];
   TERCET_UNROLL for (int v = 0; v < V; ++v) {
     TERCET_UNROLL for (int i = 0; i < Q; ++i) acc[v][i] = sums[v * Q + i];
   }
-  const auto step = [&](size_t g, int odd) TERCET_INLINE_LAMBDA {
+  constexpr bool kTwoParts = F::kRows != Rows::stored;
+  const auto step = [&](size_t g, bool is_second) TERCET_INLINE_LAMBDA {
     typename F::Query q[Q];
     TERCET_UNROLL for (int i = 0; i < Q; ++i) {
-      q[i] = F::spread(panel + (odd * kPanelRows + i) * kGroupBytes);
+      q[i] = F::spread(panel + (is_second ? second : 0) + i * kGroupBytes);
     }
     TERCET_UNROLL for (int v = 0; v < V; ++v) {
-      typename F::Broadcast rows = F::load_rows(words + (v * kLineGroups + g) * kWord);
-      if constexpr (F::kWidened) rows = odd ? F::odd(rows) : F::even(rows);
+      const uint8_t* const word = words + (v * kLineGroups + g) * kWord;
+      typename F::Broadcast rows;
+      if constexpr (kTwoParts) {
+        rows = F::part(word, is_second);
+      } else {
+        rows = F::load_rows(word);
+      }
       TERCET_UNROLL for (int i = 0; i < Q; ++i) acc[v][i] = F::step(acc[v][i], q[i], rows);
     }
   };
   TERCET_NO_UNROLL for (size_t g = 0; g < groups; ++g) {
-    step(g, 0);
-    if constexpr (F::kWidened) step(g, 1);
+    step(g, false);
+    if constexpr (kTwoParts) step(g, true);
     panel += F::kPanelGroupBytes;
     TERCET_UNROLL for (int v = 0; v < V / 2; ++v) {
       prefetch(ahead);
@@ -52,7 +62,7 @@ TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, c
     }
   }
   // Where bfloat16 is widened, the missing half of a pair must not even add zero: it would turn -0 into 0.
-  if (tail) step(groups, 0);
+  if (tail) step(groups, false);
   TERCET_UNROLL for (int v = 0; v < V; ++v) {
     TERCET_UNROLL for (int i = 0; i < Q; ++i) sums[v * Q + i] = acc[v][i];
   }
@@ -65,7 +75,11 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
   constexpr size_t kWord = F::kLanes * kGroupBytes, kLine = kLineGroups * kGroupBytes;
   alignas(64) uint8_t words[V * kLineGroups * kWord];
   alignas(64) typename F::Acc sums[kFewRows * V];  // [chunk][vector][query of the chunk]
-  const size_t row_bytes = rows.dim * F::kElementBytes;
+  constexpr bool kNibbles = F::kRows == Rows::nibbles;
+  const size_t half = (size_t{rows.dim} + 7) / 8;  // int4: groups of low nibbles
+  const size_t bytes_of_row = kNibbles ? half * kGroupBytes : rows.dim * F::kElementBytes;
+  const size_t second = (kNibbles ? half * F::kPanelGroupBytes : kPanelRows * kGroupBytes);
+  const bool odd_groups = kNibbles && (rows.dim + 3) / 4 % 2;  // the last low nibbles have no high ones
 
   // Query rows in chunks of 4, 2 and 1 (AVX2: 2 and 1): as many accumulators as there are registers.
   constexpr int kMost = F::kLanes == 16 ? 4 : 2;
@@ -89,8 +103,9 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
     ahead += bytes;
     return from;
   };
-  for (size_t byte = 0, g = 0; byte < row_bytes; byte += kLine, g += kLineGroups) {
-    const size_t bytes = row_bytes - byte < kLine ? row_bytes - byte : kLine;
+  for (size_t byte = 0, g = 0; byte < bytes_of_row; byte += kLine, g += kLineGroups) {
+    const size_t bytes = bytes_of_row - byte < kLine ? bytes_of_row - byte : kLine;
+    const bool short_group = bytes % kGroupBytes != 0 || (odd_groups && byte + bytes == bytes_of_row);
     for (int v = 0; v < V; ++v) {
       transpose(rows.data + (first + v * F::kLanes) * rows.stride + byte, rows.stride, bytes,
                 words + v * kLineGroups * kWord);
@@ -101,7 +116,7 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
     const uint8_t* const from = next_ahead(V / 2 * F::kLanes * bytes);
     for_chunks([&]<int Q>(int r) TERCET_INLINE_LAMBDA {
       few_products<F, Q, V>(sums + r * V, words, panel.values + g * F::kPanelGroupBytes + r * kGroupBytes,
-                            bytes / kGroupBytes, bytes % kGroupBytes != 0, from);
+                            second, bytes / kGroupBytes - (kNibbles && short_group), short_group, from);
     });
   }
   for_chunks([&]<int Q>(int r) TERCET_INLINE_LAMBDA {

@@ -1,8 +1,9 @@
 // The kernels: one table of function pointers per ISA level, chosen once.
 //
 // One shape serves all. Up to 32 query rows are packed into a panel and sit in SIMD lanes; four bytes of a
-// document row (1 float32, 2 bfloat16 or 4 int8 elements, a "group") are broadcast against them; every lane
-// accumulates the score of its own query row, so results are reduced vertically and never across lanes:
+// document row (1 float32, 2 bfloat16 or 4 int8 elements, a "group"; int4 is unpacked to int8 first) are
+// broadcast against them; every lane accumulates the score of its own query row, so results are reduced
+// vertically and never across lanes:
 //
 //   panel:  [group][32 rows][elements of the group]        packed once per query batch, stays in L1
 //   rows:   as stored, any stride, streamed once
@@ -28,11 +29,18 @@ namespace tercet {
 constexpr int kPanelRows = 32;
 constexpr size_t kGroupBytes = 4;  // bytes of a document row that are broadcast at once
 
+// Groups of a query row in a panel.
+constexpr size_t panel_groups(Format format, uint32_t dim) {
+  const size_t bytes = format == Format::int4 ? dim : row_bytes(format, dim);
+  return (bytes + kGroupBytes - 1) / kGroupBytes;
+}
+
 struct Panel {
   const uint8_t* values;  // packed by PanelKernels::pack, 64-byte aligned
-  const int32_t* start;   // int8: -128 * (sum of the row), what excess-128 adds to the score; [32], aligned
-  const float* scales;    // int8: what the integer score of a row is multiplied with; [32], aligned
-  int rows;               // 1..32
+  const int32_t*
+      start;  // int8, int4: -128 * (sum of the row), what excess-128 adds to the score; [32], aligned
+  const float* scales;  // int8, int4: what the integer score of a row is multiplied with; [32], aligned
+  int rows;             // 1..32
 };
 
 // Where fused top-k kernels put what reaches the threshold. Room for one candidate per row and call.
@@ -47,7 +55,7 @@ struct PanelKernels {
   const char* name;          // as cpu_info() shows it
   size_t panel_group_bytes;  // bytes of the panel per group
 
-  // Packs `rows` query rows (int8: signed values, others as stored) into panel and start.
+  // Packs `rows` query rows (int8 and int4: signed bytes, others as stored) into panel and start.
   void (*pack)(const uint8_t* query_rows, size_t stride, int rows, uint32_t dim, uint8_t* panel,
                int32_t* start) noexcept;
 
@@ -69,7 +77,7 @@ struct PanelKernels {
 
 struct Kernels {
   Isa isa;
-  PanelKernels panels[3];  // by Format
+  PanelKernels panels[kFormats];  // by Format
 
   // One pair of rows, for graph search: dimensions in lanes. The sum runs over 32 partial sums (dimension k
   // goes to k % 32), folded in halves: the same order at every level.

@@ -10,10 +10,9 @@
 //   load_query(p), step(acc, q, b)  one group of a panel, one multiply-add
 //   broadcast(p), broadcast_tail(p, bytes)   four document bytes, or the last few
 //   Scales<NT>                      the row scales of a tile; score(acc, scales, j) the finished score
-//   kWidened                        bfloat16 without bfloat16 instructions: a tile of rows is widened to
-//                                   float32 in L1 first, which costs 1 operation per 32 (broadcasting pairs
-//                                   and shifting them apart would cost 1 per 4)
-//   scale_rows(score, panel, row)   the query's part of the scale
+//   kRows                           how rows reach the products: as stored, or prepared in L1
+//   (prepared-inl.h) kElementBytes                   of a query in the panel scale_rows(score, panel, row)
+//   the query's part of the scale
 // and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_mul, vec_max,
 // vec_ge, and prefetch.
 
@@ -34,8 +33,10 @@ TERCET_INLINE T fresh(const T& x) {
   return *static_cast<const volatile T*>(&x);
 }
 
+#include "kernels/prepared-inl.h"
+
 // One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups. A group
-// consumes 4 NT bytes of the rows, at most a cache line: one prefetch each keeps pace. Returns the next byte
+// consumes at most a cache line of the rows as stored: one prefetch each keeps pace. Returns the next byte
 // to prefetch.
 //
 // Every third row has a pointer of its own, those between are reached as pointer + stride and + 2 stride:
@@ -47,6 +48,7 @@ TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const ui
                                         const uint8_t* ahead) {
   constexpr int kBases = (NT + 2) / 3;
   constexpr size_t kStep = kPanelRows * kGroupBytes;
+  constexpr size_t kPace = NT * kGroupBytes / (F::kRows == Rows::nibbles ? 2 : 1);
   const uint8_t* base[kBases];
   TERCET_UNROLL for (int i = 0; i < kBases; ++i) {
     base[i] = rows + 3 * i * stride;
@@ -60,7 +62,7 @@ TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const ui
       const typename F::Broadcast b = F::broadcast(base[j / 3] + (j % 3) * stride + g * kGroupBytes);
       TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
     }
-    prefetch(ahead + g * kGroupBytes * NT);
+    prefetch(ahead + g * kPace);
   };
   const uint8_t* const end = panel + groups / 2 * 2 * kStep;
   TERCET_NO_UNROLL while (panel != end) {
@@ -68,11 +70,11 @@ TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const ui
     group(1);
     panel += 2 * kStep;
     TERCET_UNROLL for (int i = 0; i < kBases; ++i) base[i] += 2 * kGroupBytes;
-    ahead += 2 * kGroupBytes * NT;
+    ahead += 2 * kPace;
   }
   if (groups % 2) {
     group(0);
-    ahead += kGroupBytes * NT;
+    ahead += kPace;
   }
   return ahead;
 }
@@ -88,8 +90,6 @@ TERCET_INLINE void accumulate_tail(typename F::Acc (&acc)[NT][RT], const uint8_t
     }
   }
 }
-
-#include "kernels/widened-inl.h"
 
 // One stripe of query rows over one block of the panel: what all tiles share. In memory, see fresh().
 template <class F>
@@ -115,7 +115,7 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
                                      Out& out_ref) {
   Out* const volatile home = &out_ref;
   Out out = *home;  // its vectors stay in registers
-  [[maybe_unused]] typename WidenedIf<F::kWidened, F, NT>::Rows wide;
+  [[maybe_unused]] typename PreparedRows<F::kRows, F, NT>::Type prepared;
   const auto panel_at = [&](size_t group) TERCET_INLINE_LAMBDA {
     return fresh(s.panel.values) + group * F::kPanelGroupBytes + fresh(s.row0) * kGroupBytes;
   };
@@ -126,7 +126,9 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
     const size_t before = fresh(s.before), groups = fresh(s.groups), stride = fresh(s.rows.stride);
     const uint8_t* const rows = rows_at(before);
     if (ahead >= fresh(s.end)) ahead = rows;  // what is in cache already
-    if constexpr (F::kWidened) wide.fill(rows, stride, groups, fresh(s.tail));
+    if constexpr (F::kRows == Rows::widened) prepared.fill(rows, stride, groups, fresh(s.tail));
+    if constexpr (F::kRows == Rows::nibbles)
+      prepared.fill(rows_at(0), stride, fresh(s.rows.dim), before, groups);
     const uint16_t* const all_scales = fresh(s.scales);  // before the products, or these would wait for them
     const typename F::template Scales<NT> scales(all_scales ? all_scales + row : nullptr);
 
@@ -141,8 +143,11 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
         TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = partial[j * RT + r];
       }
     }
-    if constexpr (F::kWidened) {
-      ahead = accumulate_widened<F, RT, NT>(acc, panel_at(before), wide, groups, fresh(s.tail), ahead);
+    if constexpr (F::kRows == Rows::widened) {
+      ahead = accumulate_widened<F, RT, NT>(acc, panel_at(before), prepared, groups, fresh(s.tail), ahead);
+    } else if constexpr (F::kRows == Rows::nibbles) {
+      ahead =
+          accumulate<F, RT, NT>(acc, panel_at(before), prepared.bytes[0], prepared.kStride, groups, ahead);
     } else {
       ahead = accumulate<F, RT, NT>(acc, panel_at(before), rows, stride, groups, ahead);
       if (const size_t tail = fresh(s.tail)) {
@@ -189,12 +194,15 @@ TERCET_INLINE const uint8_t* tiles_of(const Sweep<F>& s, size_t first, size_t ro
 template <class F, int RT, class Out>
 TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
   constexpr int NT = F::template kTokens<RT>;
-  const size_t row_bytes = s.rows.dim * F::kElementBytes, groups = row_bytes / kGroupBytes;
+  // int4 rows are whole groups, padded
+  const size_t bytes = s.rows.dim * F::kElementBytes;
+  const size_t tail = F::kRows == Rows::nibbles ? 0 : bytes % kGroupBytes;
+  const size_t groups = (bytes - tail + kGroupBytes - 1) / kGroupBytes;
   const size_t blocks = (groups * F::kPanelGroupBytes + kPanelBlockBytes - 1) / kPanelBlockBytes;
   const uint8_t* ahead = s.rows.data + first * s.rows.stride + kPrefetchBytes;
   if (blocks <= 1) {  // no partial sums, and all rows can be swept at once
     s.groups = groups;
-    s.tail = row_bytes % kGroupBytes;
+    s.tail = tail;
     tiles_of<F, RT, NT>(s, first, first, first + count, ahead, out);
     return;
   }
@@ -207,7 +215,7 @@ TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out)
     for (s.before = 0; s.before < groups; s.before += block) {
       s.groups = s.before + block < groups ? block : groups - s.before;
       s.last = s.before + s.groups == groups;
-      s.tail = s.last ? row_bytes % kGroupBytes : 0;
+      s.tail = s.last ? tail : 0;
       // no row twice, or its sums in `partial` would be added to twice
       ahead = tiles_of<F, RT, NT>(s, end, begin, end, ahead, out);
     }
@@ -352,5 +360,5 @@ size_t peak(size_t rounds) noexcept {
       opaque(q);
     }
   }
-  return rounds * kChains * F::kLanes * kGroupBytes / (F::kWidened ? 4 : F::kElementBytes);
+  return rounds * kChains * F::kLanes * kGroupBytes / (F::kRows == Rows::widened ? 4 : F::kElementBytes);
 }

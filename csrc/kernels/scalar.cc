@@ -55,13 +55,21 @@ struct Floats {
   static float scale(const Panel&, int) { return 1; }
 };
 
-struct Int8 {
+int32_t value_int8(const uint8_t* row, uint32_t, uint32_t k) { return row[k] - 128; }
+
+int32_t value_int4(const uint8_t* row, uint32_t dim, uint32_t k) {
+  const auto half = static_cast<uint32_t>(row_bytes(Format::int4, dim));
+  return 2 * (k < half ? row[k] & 15 : row[k - half] >> 4) - 15;
+}
+
+template <auto kValue>
+struct Integers {
   static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
     const uint8_t* row = rows.data + i * rows.stride;
     const int8_t* values = reinterpret_cast<const int8_t*>(panel.values);
     int32_t sums[kPanelRows] = {};
     for (uint32_t k = 0; k < rows.dim; ++k) {
-      const int32_t x = row[k] - 128;
+      const int32_t x = kValue(row, rows.dim, k);
       for (int r = 0; r < kPanelRows; ++r) sums[r] += values[(k / 4 * kPanelRows + r) * 4 + k % 4] * x;
     }
     const float scale = rows.scales ? std::bit_cast<float>(uint32_t{rows.scales[i]} << 16) : 1.0f;
@@ -154,8 +162,8 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 }
 
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8) return true;
-  const size_t bytes = element_bytes(format);
+  if (format == Format::int8 || format == Format::int4) return true;
+  const size_t bytes = row_bytes(format, 1);
   // An exponent of all ones is an infinity or a NaN; the upper two bytes of either format hold it.
   bool finite = true;
   for (size_t i = 0; i < count; ++i) {
@@ -178,7 +186,8 @@ const Kernels kScalarKernels = {
     {
         panel_kernels<Floats<element_float32>>("scalar", kPanelRows * 4, pack_float32),
         panel_kernels<Floats<element_bfloat16>>("scalar", kPanelRows * 8, pack_bfloat16_widened),
-        panel_kernels<Int8>("scalar", kPanelRows * 4, pack_int8),
+        panel_kernels<Integers<value_int8>>("scalar", kPanelRows * 4, pack_int8),
+        panel_kernels<Integers<value_int4>>("scalar", kPanelRows * 4, pack_int8),
     },
     pair<float>,
     pair<uint16_t>,

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument(
         "--kind", choices=("bi", "colbert"), default="bi", help="vectors: one per document or token"
     )
-    index.add_argument("--codec", metavar="CODEC", help="float32, bfloat16 or int8")
+    index.add_argument("--codec", metavar="CODEC", help="float32, bfloat16, int8 or int4")
     index.add_argument("--force", action="store_true", help="replace an index that is there")
     index.set_defaults(run=_index)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.indexes import storage
 
-__all__ = ["BaseIndex", "as_filters", "as_ids", "check_settings", "id_array", "required_ids"]
+__all__ = ["BaseIndex", "Codec", "as_filters", "as_ids", "check_settings", "id_array", "required_ids"]
 
-CODECS = ("float32", "bfloat16", "int8")
+CODECS = ("float32", "bfloat16", "int8", "int4")
+Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
 
 
 class BaseIndex:
@@ -24,6 +25,7 @@ class BaseIndex:
     _native: _core.FlatIndex | _core.MultiVectorIndex
     dim: int
     codec: str
+    seed: int
 
     def remove(self, ids: Any) -> None:
         """Remove ids: gone for every later search.
@@ -65,7 +67,7 @@ class BaseIndex:
         storage.write(path, {**self._header(), "next_id": next_id}, ids, state)
 
     def _header(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
+        return {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec, "seed": self.seed}
 
 
 def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
@@ -160,10 +162,13 @@ def id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
     return out
 
 
-def check_settings(dim: int, codec: str, max_dim: int) -> None:
+def check_settings(dim: int, codec: str, seed: int, max_dim: int) -> None:
     """Raise unless the settings of a new index make sense."""
-    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-        raise TypeError(f"dim: expected an integer, got {type(dim).__name__}")
+    for name, value in (("dim", dim), ("seed", seed)):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
+    if not 0 <= operator.index(seed) < 2**64:
+        raise ValueError(f"seed: expected 0 to 2**64 - 1, got {seed}")
     if not 1 <= operator.index(dim) <= max_dim:
         raise ValueError(f"dim: expected 1 to {max_dim}, got {dim}")
     if codec not in CODECS:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tercet import _core
 from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
-from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
@@ -27,8 +27,9 @@ class FlatIndex(BaseIndex):
         dim: number of dimensions, 1 to 65535.
         metric: ``"cosine"`` (vectors and queries are normalised; a zero vector scores 0), ``"dot"``, or
             ``"l2"`` (scores are negative squared distances).
-        codec: how vectors are stored: ``"float32"`` (4 bytes a dimension), ``"bfloat16"`` (2), or ``"int8"``
-            (1, and a 2-byte scale per vector).
+        codec: how vectors are stored: ``"float32"`` (4 bytes a dimension), ``"bfloat16"`` (2), ``"int8"``
+            (1, and a 2-byte scale per vector), or ``"int4"`` (a half, and a 2-byte scale; rotated at random).
+        seed: of the random rotation of int4.
     """
 
     _native: _core.FlatIndex
@@ -38,13 +39,15 @@ class FlatIndex(BaseIndex):
         dim: int,
         *,
         metric: Literal["cosine", "dot", "l2"] = "cosine",
-        codec: Literal["float32", "bfloat16", "int8"] = "float32",
+        codec: Codec = "float32",
+        seed: int = 0,
     ) -> None:
-        check_settings(dim, codec, MAX_DIM)
+        check_settings(dim, codec, seed, MAX_DIM)
         self.dim = operator.index(dim)
         self.metric = metric
         self.codec = codec
-        self._native = _core.FlatIndex(self.dim, metric, codec)
+        self.seed = operator.index(seed)
+        self._native = _core.FlatIndex(self.dim, metric, codec, self.seed)
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Add vectors, or replace those whose id is there. All or nothing.
@@ -102,7 +105,9 @@ class FlatIndex(BaseIndex):
         cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
     ) -> FlatIndex:
         try:
-            index = cls(header["dim"], metric=header["metric"], codec=header["codec"])
+            index = cls(
+                header["dim"], metric=header["metric"], codec=header["codec"], seed=header["seed"]
+            )
             index._native.restore(sections["ids"], sections["codes"], sections["scales"], header["next_id"])
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e

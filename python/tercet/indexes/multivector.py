@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
 from tercet.arrays import MAX_DIM, Rows, as_float32, as_tokens, check_dim
-from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenVectors
 
@@ -27,16 +27,19 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"bfloat16"`` or ``"float32"``.
+        codec: ``"int4"`` (half a byte a dimension and a 2-byte scale a token, rotated at random), ``"int8"`` (a
+            byte and a 2-byte scale), ``"bfloat16"`` or ``"float32"``.
+        seed: of the random rotation of int4.
     """
 
     _native: _core.MultiVectorIndex
 
-    def __init__(self, dim: int, *, codec: Literal["float32", "bfloat16", "int8"] = "int8") -> None:
-        check_settings(dim, codec, MAX_DIM)
+    def __init__(self, dim: int, *, codec: Codec = "int8", seed: int = 0) -> None:
+        check_settings(dim, codec, seed, MAX_DIM)
         self.dim = operator.index(dim)
         self.codec = codec
-        self._native = _core.MultiVectorIndex(self.dim, codec)
+        self.seed = operator.index(seed)
+        self._native = _core.MultiVectorIndex(self.dim, codec, self.seed)
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Add documents, or replace those whose id is there. All or nothing.
@@ -122,7 +125,7 @@ class MultiVectorIndex(BaseIndex):
         cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
     ) -> MultiVectorIndex:
         try:
-            index = cls(header["dim"], codec=header["codec"])
+            index = cls(header["dim"], codec=header["codec"], seed=header["seed"])
             index._native.restore(
                 sections["ids"], sections["offsets"], sections["codes"], sections["scales"], header["next_id"]
             )

@@ -27,18 +27,25 @@ struct Problem {
 
   Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random)
       : format(f), dim(d), query_rows(q), num_rows(n) {
-    const size_t bytes = d * element_bytes(f);
-    queries.reset(new uint8_t[bytes * static_cast<size_t>(q)]);
+    const size_t bytes = row_bytes(f, d), query_bytes = query_row_bytes();
+    queries.reset(new uint8_t[query_bytes * static_cast<size_t>(q)]);
     rows.reset(new uint8_t[bytes * n + (n == 0)]);
     scales.reset(new uint16_t[n + (n == 0)]);
     bias.reset(new float[n + (n == 0)]);
     fill(queries.get(), d * static_cast<size_t>(q), random, true);
-    fill(rows.get(), d * n, random, false);
+    if (f == Format::int4) {
+      for (size_t i = 0; i < bytes * n; ++i) rows[i] = static_cast<uint8_t>(random());
+    } else {
+      fill(rows.get(), d * n, random, false);
+    }
     for (size_t i = 0; i < n; ++i) {
       scales[i] = float_to_bfloat16(0.001f * static_cast<float>(1 + random() % 100));
       bias[i] = static_cast<float>(random() % 100) - 50;
     }
   }
+
+  // Queries of int4 are bytes.
+  size_t query_row_bytes() const { return format == Format::int4 ? dim : row_bytes(format, dim); }
 
   void fill(uint8_t* out, size_t count, std::mt19937& random, bool query) const {
     std::normal_distribution<float> normal;
@@ -49,7 +56,7 @@ struct Problem {
       const uint8_t byte = static_cast<uint8_t>(query ? code : code + 128);
       if (format == Format::float32) std::memcpy(out + 4 * i, &x, 4);
       if (format == Format::bfloat16) std::memcpy(out + 2 * i, &half, 2);
-      if (format == Format::int8) out[i] = byte;
+      if (format == Format::int8 || format == Format::int4) out[i] = byte;
     }
   }
 
@@ -57,10 +64,10 @@ struct Problem {
     RowsView v;
     v.data = rows.get();
     v.rows = num_rows;
-    v.stride = dim * element_bytes(format);
+    v.stride = row_bytes(format, dim);
     v.dim = dim;
     v.format = format;
-    if (format == Format::int8) v.scales = scales.get();
+    if (format == Format::int8 || format == Format::int4) v.scales = scales.get();
     if (with_bias) v.bias = bias.get();
     return v;
   }
@@ -73,10 +80,10 @@ struct Packed {
   Panel panel;
 
   Packed(const PanelKernels& kernel, const Problem& p) {
-    const size_t groups = (p.dim * element_bytes(p.format) + 3) / 4;
+    const size_t groups = panel_groups(p.format, p.dim);
     values.resize(groups * kernel.panel_group_bytes);
     for (int r = 0; r < kPanelRows; ++r) scales[r] = 0.5f + static_cast<float>(r);
-    kernel.pack(p.queries.get(), p.dim * element_bytes(p.format), p.query_rows, p.dim, values.data(),
+    kernel.pack(p.queries.get(), p.query_row_bytes(), p.query_rows, p.dim, values.data(),
                 start.data());
     panel = {values.data(), start.data(), scales.data(), p.query_rows};
   }
@@ -154,7 +161,7 @@ void compare(const Kernels& level, const Problem& p) {
 TEST(every_level_equals_scalar) {
   std::mt19937 random(7);
   for (const Isa isa : supported_isas()) {
-    for (const Format format : {Format::float32, Format::bfloat16, Format::int8}) {
+    for (const Format format : {Format::float32, Format::bfloat16, Format::int8, Format::int4}) {
       for (const uint32_t dim :
            {1u, 2u, 3u, 5u, 7u, 16u, 31u, 33u, 64u, 100u, 128u, 129u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
         for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32})

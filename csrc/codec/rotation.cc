@@ -1,0 +1,61 @@
+#include "codec/rotation.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tercet {
+namespace {
+
+// Normalised, so its own inverse.
+void hadamard(float* v, uint32_t n) {
+  for (uint32_t half = 1; half < n; half *= 2) {
+    for (uint32_t i = 0; i < n; i += 2 * half) {
+      for (uint32_t k = i; k < i + half; ++k) {
+        const float a = v[k], b = v[k + half];
+        v[k] = a + b;
+        v[k + half] = a - b;
+      }
+    }
+  }
+  const float scale = 1.0f / std::sqrt(static_cast<float>(n));
+  for (uint32_t k = 0; k < n; ++k) v[k] *= scale;
+}
+
+// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+uint64_t split_mix(uint64_t& state) {
+  uint64_t z = state += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+Rotation::Rotation(uint32_t dim, uint64_t seed) : dim_(dim) {
+  while (power_ * 2 <= dim) power_ *= 2;
+  rounds_ = power_ == dim ? 2 : 4;
+  signs_.resize(static_cast<size_t>(rounds_) * dim);
+  uint64_t bits = 0;
+  for (size_t i = 0; i < signs_.size(); ++i) {
+    if (i % 64 == 0) bits = split_mix(seed);
+    signs_[i] = bits >> i % 64 & 1 ? -1.0f : 1.0f;
+  }
+}
+
+void Rotation::apply(const float* in, float* out) const {
+  std::copy(in, in + dim_, out);
+  for (int round = 0; round < rounds_; ++round) {
+    for (uint32_t k = 0; k < dim_; ++k) out[k] *= signs_[static_cast<size_t>(round) * dim_ + k];
+    hadamard(segment(round, out), power_);
+  }
+}
+
+void Rotation::invert(const float* in, float* out) const {
+  std::copy(in, in + dim_, out);
+  for (int round = rounds_ - 1; round >= 0; --round) {
+    hadamard(segment(round, out), power_);
+    for (uint32_t k = 0; k < dim_; ++k) out[k] *= signs_[static_cast<size_t>(round) * dim_ + k];
+  }
+}
+
+}  // namespace tercet
