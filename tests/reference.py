@@ -194,33 +194,40 @@ def _int8_codes(rows: Array, scales: Array) -> Array:
     return np.where(scales[:, None] == 0, 0, codes).astype(np.int8)
 
 
-def int4_rotate(rows: Array, seed: int = 0) -> Array:
+def int4_rotate(rows: Array, seed: int = 0, *, invert: bool = False) -> Array:
     """Random signs and a normalised Hadamard transform, by turns of the first and the last power of two."""
     dim = rows.shape[1]
-    power = 1 << dim.bit_length() - 1
+    power = 1 << (dim.bit_length() - 1)
     rounds = 2 if power == dim else 4
     state, bits = seed, []
     for _ in range(-(-rounds * dim // 64)):  # SplitMix64
         state = (state + 0x9E3779B97F4A7C15) % 2**64
-        z = state
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
         z ^= z >> 31
         bits += [z >> i & 1 for i in range(64)]
-    signs = np.float32(1) - 2 * np.array(bits[: rounds * dim], np.float32).reshape(rounds, dim)
+    signs = 1 - 2 * np.array(bits[: rounds * dim], np.float32).reshape(rounds, dim)
     out = rows.astype(np.float32)
     for turn in range(rounds):
-        out = out * signs[turn]
-        first = turn % 2 * (dim - power)
-        part = out[:, first : first + power].copy()
-        half = 1
-        while half < power:
-            pairs = part.reshape(len(rows), -1, 2, half)
-            part = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], 2)
-            part = part.reshape(len(rows), power)
-            half *= 2
-        out[:, first : first + power] = part * (np.float32(1) / np.sqrt(np.float32(power)))
+        turn = rounds - 1 - turn if invert else turn
+        where = slice(turn % 2 * (dim - power), turn % 2 * (dim - power) + power)
+        if not invert:
+            out = out * signs[turn]
+        out[:, where] = _hadamard(out[:, where])
+        if invert:
+            out = out * signs[turn]
     return out
+
+
+def _hadamard(rows: Array) -> Array:
+    n, power = rows.shape
+    half = 1
+    while half < power:
+        pairs = rows.reshape(n, -1, 2, half)
+        sums, differences = pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]
+        rows = np.stack([sums, differences], 2).reshape(n, power)
+        half *= 2
+    return rows * (np.float32(1) / np.sqrt(np.float32(power)))
 
 
 def int4_encode(rows: Array, seed: int = 0) -> tuple[Array, Array]:
@@ -251,6 +258,9 @@ def decode(rows: Array, codec: str) -> Array:
     if codec == "int8":
         codes, scales = int8_encode(rows)
         return scales[:, None] * codes
+    if codec == "int4":
+        values, scales = int4_encode(rows)
+        return int4_rotate(scales[:, None] * values, invert=True)
     return rows
 
 

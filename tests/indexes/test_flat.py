@@ -19,7 +19,7 @@ from twin import Twin, rounds_differently
 
 Array = npt.NDArray[Any]
 F32 = np.float32
-CODECS = ["float32", "bfloat16", "int8"]
+CODECS = ["float32", "bfloat16", "int8", "int4"]
 METRICS: list[Any] = ["cosine", "dot", "l2"]
 
 
@@ -73,6 +73,10 @@ def bound(q: Array, x: Array, codec: str) -> Array:
         return sums
     if codec == "bfloat16":
         return sums + (2.0**-8 + 2.0**-16) * (np.abs(q) @ np.abs(x).T)
+    if codec == "int4":  # Cauchy-Schwarz; a query's step is at most its length / 127 in each dimension
+        kept = reference.decode(x.astype(F32), codec).astype(float)
+        lengths, step = np.linalg.norm(q, axis=1)[:, None], q.shape[1] ** 0.5 / 254
+        return lengths * (np.linalg.norm(x - kept, axis=1) + step * np.linalg.norm(kept, axis=1)) * (1 + 1e-5)
     q_step = np.abs(q).max(1)[:, None] / 127 / 2
     x_step = np.abs(x).max(1)[None, :] / 127 / 2 * (1 + 2.0**-7)  # the scale is rounded up to bfloat16
     dims = q.shape[1]
@@ -89,10 +93,11 @@ def test_what_is_stored(codec: Any, rng: np.random.Generator) -> None:
         got = index.get(index.ids)
         assert got.dtype == F32
         assert same_bits(got + 0, reference.decode(stored, codec) + 0)  # 0.0 is 0.0, however it is signed
-    bits = {"float32": 4 * 33, "bfloat16": 2 * 33, "int8": 33 + 2}[codec]
+    bits = {"float32": 4 * 33, "bfloat16": 2 * 33, "int8": 33 + 2, "int4": 20 + 2}[codec]
     assert index.nbytes == 9 * bits
     assert index.stats() == {
-        "kind": "FlatIndex", "dim": 33, "codec": codec, "metric": "cosine", "size": 9, "nbytes": 9 * bits
+        "kind": "FlatIndex", "dim": 33, "codec": codec, "metric": "cosine", "size": 9, "nbytes": 9 * bits,
+        **({"seed": 0} if codec == "int4" else {}),
     }  # fmt: skip
     assert repr(index) == f"FlatIndex(dim=33, metric='cosine', codec='{codec}', size=9)"
     assert (index.dim, index.codec, index.metric) == (33, codec, "cosine")
@@ -131,7 +136,7 @@ def test_int8_of_queries_of_any_length(size: float, rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_zero_vectors(codec: Any) -> None:
-    slack = {"float32": 0, "bfloat16": 0.01, "int8": 0.2}[codec]
+    slack = {"float32": 0, "bfloat16": 0.01, "int8": 0.2, "int4": 3}[codec]
     rows = np.array([[0, 0, 0], [3, 0, 4], [0, 0, 0]], F32)
     for metric, of_zero, of_other in [
         ("cosine", [0, 0, 0], [1, 0, 0]),
@@ -152,7 +157,7 @@ def test_distances_are_never_negative(rng: np.random.Generator) -> None:
         index.add(rows)
         scores = index.search(rows, 1).scores
         assert (scores <= 0).all()
-        assert (scores > -{"float32": 1, "bfloat16": 9000, "int8": 9000}[codec]).all()
+        assert (scores > -{"float32": 1, "bfloat16": 9000, "int8": 9000, "int4": 900000}[codec]).all()
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -21,7 +21,7 @@ from tercet import FlatIndex, MultiVectorIndex
 
 Array = npt.NDArray[Any]
 F32 = np.float32
-CODECS: list[Any] = ["float32", "bfloat16", "int8"]
+CODECS: list[Any] = ["float32", "bfloat16", "int8", "int4"]
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
 NAMES: dict[str, Callable[[int], Any]] = {

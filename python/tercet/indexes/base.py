@@ -67,7 +67,8 @@ class BaseIndex:
         storage.write(path, {**self._header(), "next_id": next_id}, ids, state)
 
     def _header(self) -> dict[str, Any]:
-        return {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec, "seed": self.seed}
+        header: dict[str, Any] = {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
+        return {**header, "seed": self.seed} if self.codec == "int4" else header
 
 
 def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:

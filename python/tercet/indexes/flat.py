@@ -106,7 +106,7 @@ class FlatIndex(BaseIndex):
     ) -> FlatIndex:
         try:
             index = cls(
-                header["dim"], metric=header["metric"], codec=header["codec"], seed=header["seed"]
+                header["dim"], metric=header["metric"], codec=header["codec"], seed=header.get("seed", 0)
             )
             index._native.restore(sections["ids"], sections["codes"], sections["scales"], header["next_id"])
         except (KeyError, TypeError, ValueError) as e:

@@ -125,7 +125,7 @@ class MultiVectorIndex(BaseIndex):
         cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
     ) -> MultiVectorIndex:
         try:
-            index = cls(header["dim"], codec=header["codec"], seed=header["seed"])
+            index = cls(header["dim"], codec=header["codec"], seed=header.get("seed", 0))
             index._native.restore(
                 sections["ids"], sections["offsets"], sections["codes"], sections["scales"], header["next_id"]
             )
