@@ -27,13 +27,13 @@ py::object add(FlatIndex& index, const py::array& vectors, const py::object& ids
 }
 
 py::tuple search(const FlatIndex& index, const py::array_t<float, py::array::c_style>& queries, size_t k,
-                 const py::list& filters, size_t threads) {
+                 const py::list& filters, bool exact, size_t threads) {
   const RowsView rows = float_rows(queries, index.dim(), "queries");
   const Filters allowed = filters_of(filters);
   Results results;
   {
     py::gil_scoped_release release;
-    results = index.search(queries.data(), rows.rows, k, allowed, threads);
+    results = index.search(queries.data(), rows.rows, k, allowed, exact, threads);
   }
   return results_to_python(std::move(results));
 }
@@ -53,25 +53,32 @@ py::dict state(const FlatIndex& index) {
   out["codes"] = to_array(std::move(state.codes), {codes});
   out["next_id"] = state.next_id;
   out["scales"] = to_array(std::move(state.scales), {scales});
+  if (!state.originals.empty()) {
+    const auto originals = static_cast<py::ssize_t>(state.originals.size());
+    out["originals"] = to_array(std::move(state.originals), {originals});
+  }
   return out;
 }
 
 void restore(FlatIndex& index, const py::object& ids, const py::array_t<uint8_t, py::array::c_style>& codes,
-             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id) {
+             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id,
+             const py::array_t<float, py::array::c_style>& originals) {
   index.restore({ids_of(ids),
                  {codes.data(), codes.data() + codes.size()},
                  {scales.data(), scales.data() + scales.size()},
-                 next_id});
+                 next_id,
+                 {originals.data(), originals.data() + originals.size()}});
 }
 
 }  // namespace
 
 void register_flat(py::module_& m) {
   py::class_<FlatIndex>(m, "FlatIndex")
-      .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec, uint64_t seed) {
-             return std::make_unique<FlatIndex>(dim, metric_of(metric), codec, seed);
+      .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec, uint64_t seed,
+                       bool rescore) {
+             return std::make_unique<FlatIndex>(dim, metric_of(metric), codec, seed, rescore);
            }),
-           py::arg("dim"), py::arg("metric"), py::arg("codec"), py::arg("seed"))
+           py::arg("dim"), py::arg("metric"), py::arg("codec"), py::arg("seed"), py::arg("rescore"))
       .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
       .def(
           "remove",
@@ -81,7 +88,8 @@ void register_flat(py::module_& m) {
             index.remove(given);
           },
           py::arg("ids"))
-      .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("threads"))
+      .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("exact"),
+           py::arg("threads"))
       .def("get", &get, py::arg("ids"))
       .def(
           "contains", [](const FlatIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
@@ -89,8 +97,11 @@ void register_flat(py::module_& m) {
       .def("ids", [](const FlatIndex& index) { return ids_to_python(index.ids()); })
       .def("size", &FlatIndex::size)
       .def("bytes", &FlatIndex::bytes)
+      .def("rescored",
+           [](const FlatIndex& index) { return py::make_tuple(index.searched(), index.rescored()); })
       .def("state", &state)
-      .def("restore", &restore, py::arg("ids"), py::arg("codes"), py::arg("scales"), py::arg("next_id"));
+      .def("restore", &restore, py::arg("ids"), py::arg("codes"), py::arg("scales"), py::arg("next_id"),
+           py::arg("originals"));
 }
 
 }  // namespace tercet

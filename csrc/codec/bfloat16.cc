@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codec/codec.h"
+#include "codec/distance.h"
 
 namespace tercet {
 namespace {
@@ -29,9 +30,14 @@ class Bfloat16Codec final : public Codec {
       row[k] = bfloat16_to_float(bits);
     }
   }
-  PackedQueries bind(const float* queries, size_t count, uint32_t dim) const override {
+  PackedQueries bind(const float* queries, size_t count, uint32_t dim, float* errors) const override {
     std::vector<uint8_t> rounded(count * row_bytes(dim));
     encode(queries, static_cast<uint32_t>(count * dim), rounded.data(), nullptr);
+    std::vector<float> decoded(errors ? dim : 0);
+    for (size_t i = 0; errors && i < count; ++i) {
+      decode(rounded.data() + i * row_bytes(dim), 0, dim, decoded.data());
+      errors[i] = distance(queries + i * dim, decoded.data(), dim);
+    }
     return PackedQueries({rounded.data(), count, row_bytes(dim), dim, format()});
   }
 };

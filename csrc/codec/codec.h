@@ -25,7 +25,9 @@ class Codec {
 
   virtual void encode(const float* row, uint32_t dim, uint8_t* code, uint16_t* scale) const = 0;
   virtual void decode(const uint8_t* code, uint16_t scale, uint32_t dim, float* row) const = 0;
-  virtual PackedQueries bind(const float* queries, size_t count, uint32_t dim) const = 0;
+  // `errors`, if not null, gets for each query the length of what its rounding cuts off, not below it.
+  virtual PackedQueries bind(const float* queries, size_t count, uint32_t dim,
+                             float* errors = nullptr) const = 0;
 
   size_t row_bytes(uint32_t dim) const { return tercet::row_bytes(format(), dim); }
 };

@@ -1,4 +1,5 @@
 // float32: the vectors themselves. 4 bytes a dimension; the reference.
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -19,7 +20,8 @@ class Float32Codec final : public Codec {
   void decode(const uint8_t* code, uint16_t, uint32_t dim, float* row) const override {
     std::memcpy(row, code, dim * sizeof(float));
   }
-  PackedQueries bind(const float* queries, size_t count, uint32_t dim) const override {
+  PackedQueries bind(const float* queries, size_t count, uint32_t dim, float* errors) const override {
+    if (errors) std::fill(errors, errors + count, 0.0f);
     return PackedQueries(
         {reinterpret_cast<const uint8_t*>(queries), count, dim * sizeof(float), dim, format()});
   }

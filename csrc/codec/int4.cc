@@ -56,13 +56,14 @@ class Int4Codec final : public Codec {
     rotation_.invert(rotated.data(), row);
   }
 
-  PackedQueries bind(const float* queries, size_t count, uint32_t dim) const override {
+  PackedQueries bind(const float* queries, size_t count, uint32_t dim, float* errors) const override {
     std::vector<float> rotated(dim), scales(count);
     std::vector<uint8_t> codes(count * dim);
     for (size_t i = 0; i < count; ++i) {
       rotation_.apply(queries + i * dim, rotated.data());
       scales[i] = largest_magnitude(rotated.data(), dim) / 127;
       quantise(rotated.data(), dim, scales[i], 0, codes.data() + i * dim);
+      if (errors) errors[i] = quantisation_error(rotated.data(), dim, scales[i], codes.data() + i * dim);
     }
     return PackedQueries({codes.data(), count, dim, dim, format()}, scales.data());
   }

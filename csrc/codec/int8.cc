@@ -30,12 +30,13 @@ class Int8Codec final : public Codec {
     const float step = bfloat16_to_float(scale);
     for (uint32_t k = 0; k < dim; ++k) row[k] = step * static_cast<float>(code[k] - 128);
   }
-  PackedQueries bind(const float* queries, size_t count, uint32_t dim) const override {
+  PackedQueries bind(const float* queries, size_t count, uint32_t dim, float* errors) const override {
     std::vector<uint8_t> codes(count * dim);
     std::vector<float> scales(count);
     for (size_t i = 0; i < count; ++i) {
       scales[i] = largest_magnitude(queries + i * dim, dim) / 127;
       quantise(queries + i * dim, dim, scales[i], 0, codes.data() + i * dim);
+      if (errors) errors[i] = quantisation_error(queries + i * dim, dim, scales[i], codes.data() + i * dim);
     }
     return PackedQueries({codes.data(), count, dim, dim, format()}, scales.data());
   }

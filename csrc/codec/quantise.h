@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "codec/distance.h"
+
 namespace tercet {
 
 inline float largest_magnitude(const float* row, uint32_t dim) {
@@ -29,6 +31,16 @@ inline void quantise(const float* row, uint32_t dim, float scale, int32_t offset
     const float rounded = std::clamp(round_to_integer(row[k] / scale), -127.0f, 127.0f);
     code[k] = static_cast<uint8_t>(static_cast<int32_t>(rounded) + offset);
   }
+}
+
+// The length of row - scale * code, for signed codes, not below it.
+inline float quantisation_error(const float* row, uint32_t dim, float scale, const uint8_t* code) {
+  double sum = 0;
+  for (uint32_t k = 0; k < dim; ++k) {
+    const double cut = row[k] - static_cast<double>(scale) * static_cast<int8_t>(code[k]);
+    sum += cut * cut;
+  }
+  return rounded_up(std::sqrt(sum));
 }
 
 }  // namespace tercet

@@ -5,9 +5,9 @@
 #include <limits>
 #include <mutex>
 
+#include "codec/distance.h"
 #include "core/error.h"
 #include "core/parallel.h"
-#include "index/scan.h"
 
 namespace tercet {
 namespace {
@@ -26,29 +26,35 @@ void normalise(const float* v, uint32_t dim, float* out) {
 
 }  // namespace
 
-FlatIndex::FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed)
-    : metric_(metric), store_(make_codec(codec, dim, seed), dim) {}
+FlatIndex::FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed, bool rescore)
+    : metric_(metric),
+      store_(make_codec(codec, dim, seed), dim),
+      originals_(rescore ? std::make_unique<Originals>(dim) : nullptr) {}
 
 float FlatIndex::limit() const {
   constexpr float kMax = std::numeric_limits<float>::max();
-  // A cosine index stores unit vectors; squared distances must not overflow: |q|^2 + 2 <q, x> + |x|^2.
+  // A cosine index stores unit vectors; squared distances must not overflow: |q|^2 + 2 <q, x> + |x|^2. Nor
+  // must the bounds of rescoring.
   if (metric_ == Metric::cosine) return kMax;
-  const float codec = store_.codec().max_magnitude();
+  const float codec = originals_ ? 1e15f : store_.codec().max_magnitude();
   return metric_ == Metric::l2 ? std::min(codec, std::sqrt(kMax / 8 / static_cast<float>(dim()))) : codec;
 }
 
 void FlatIndex::encode(size_t slot, const float* vector, float* scratch) noexcept {
+  float* const decoded = scratch + dim();
   if (metric_ == Metric::cosine) {
     normalise(vector, dim(), scratch);
     vector = scratch;
   }
   store_.encode(slot, vector);
-  if (metric_ == Metric::l2) bias_[slot] = bias_of(slot, scratch);
+  if (!originals_ && metric_ != Metric::l2) return;
+  store_.decode(slot, decoded);
+  if (originals_) originals_->set(slot, vector, decoded);
+  if (metric_ == Metric::l2) bias_of(slot, originals_ ? vector : decoded);
 }
 
-float FlatIndex::bias_of(size_t slot, float* scratch) const {
-  store_.decode(slot, scratch);
-  return static_cast<float>(-squared_norm(scratch, dim()));
+void FlatIndex::bias_of(size_t slot, const float* vector) noexcept {
+  bias_[slot] = static_cast<float>(-squared_norm(vector, dim()));
 }
 
 Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, const Ids* given, size_t threads) {
@@ -60,12 +66,14 @@ Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, const Ids*
   const size_t before = ids_.size();
   const size_t after = std::max<size_t>(before, *std::max_element(slots.begin(), slots.end()) + size_t{1});
   store_.resize(after);
+  if (originals_) originals_->resize(after);
   if (metric_ == Metric::l2) grow(bias_, after);
-  std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(dim()));
+  std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(2 * dim()));
   try {
     ids_.add(ids, slots);
   } catch (...) {
     store_.resize(before);
+    if (originals_) originals_->resize(before);
     throw;
   }
   // Nothing below can fail.
@@ -85,14 +93,68 @@ void FlatIndex::remove(const Ids& ids) {
     ids_.remove(slot);
     if (slot != last) {
       store_.move(last, slot, 1);
+      if (originals_) originals_->move(last, slot);
       if (metric_ == Metric::l2) bias_[slot] = bias_[last];
     }
     store_.resize(last);
+    if (originals_) originals_->resize(last);
     if (metric_ == Metric::l2) bias_.resize(last);
   }
 }
 
-Results FlatIndex::search(const float* queries, size_t count, size_t k, const Filters& filters,
+std::vector<std::vector<uint32_t>> FlatIndex::to_rescore(const float* queries, size_t count, size_t k,
+                                                         const ScanRows& rows, bool exact,
+                                                         size_t threads) const {
+  const uint32_t d = dim();
+  const Codec& codec = store_.codec();
+  std::vector<std::vector<uint32_t>> chosen(count);
+  if (!exact) {
+    const Hits best = scan_topk(codec.bind(queries, count, d), rows, kRescored * k, ids_, threads);
+    for (size_t q = 0; q < count; ++q) {
+      for (const Candidate& c : best[q]) chosen[q].push_back(c.row);
+      std::sort(chosen[q].begin(), chosen[q].end());
+    }
+    return chosen;
+  }
+  // Bounds grow with the query's length, and are the same for all queries of a scan: what is a dot product is
+  // computed with queries of length 1, which ranks alike. A distance would not.
+  std::vector<float> scaled(queries, queries + count * d);
+  double longest = 0, largest_error = 0;
+  for (size_t q = 0; q < count; ++q) {
+    float* const row = scaled.data() + q * d;
+    if (metric_ == Metric::dot) normalise(row, d, row);
+    longest = std::max(longest, static_cast<double>(length(row, d)));
+  }
+  std::vector<float> errors(count), upper(ids_.size()), widths(ids_.size());
+  const PackedQueries packed = codec.bind(scaled.data(), count, d, errors.data());
+  for (const float e : errors) largest_error = std::max(largest_error, static_cast<double>(e));
+  originals_->bounds(longest, largest_error, rows.rows.bias, upper.data(), widths.data());
+  ScanRows bounded = rows;
+  bounded.rows.bias = upper.data();
+  return scan_contenders(packed, bounded, widths.data(), k, threads);
+}
+
+FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, const ScanRows& rows,
+                                bool exact, size_t threads) const {
+  const uint32_t d = dim();
+  if (!originals_) return scan_topk(store_.codec().bind(queries, count, d), rows, k, ids_, threads);
+  const auto chosen = to_rescore(queries, count, k, rows, exact, threads);
+  const auto originals = make_float32_codec();
+  Hits hits(count);
+  parallel_for(count, threads, [&](size_t q, size_t) {
+    if (chosen[q].empty()) return;
+    ScanRows few;
+    few.rows = originals_->view(rows.rows.bias);
+    few.list = chosen[q].data();
+    few.list_size = chosen[q].size();
+    hits[q] = std::move(scan_topk(originals->bind(queries + q * d, 1, d), few, k, ids_, 1)[0]);
+    rescored_ += chosen[q].size();
+  });
+  searched_ += count;
+  return hits;
+}
+
+Results FlatIndex::search(const float* queries, size_t count, size_t k, const Filters& filters, bool exact,
                           size_t threads) const {
   const uint32_t d = dim();
   check_values(queries, d, count, d, limit(), "queries", threads);
@@ -113,15 +175,14 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   ScanRows rows;
   rows.rows = store_.view();
   if (metric_ == Metric::l2) rows.rows.bias = bias_.data();
-  std::vector<std::vector<Candidate>> hits;
-  const auto scan = [&](size_t first, size_t n) {
-    for (auto& list :
-         scan_topk(store_.codec().bind(prepared.data() + first * d, n, d), rows, k, ids_, threads)) {
+  Hits hits;
+  const auto scan_some = [&](size_t first, size_t n) {
+    for (auto& list : scan(prepared.data() + first * d, n, k, rows, exact, threads)) {
       hits.push_back(std::move(list));
     }
   };
   if (filters.empty()) {
-    scan(0, count);
+    scan_some(0, count);
   } else {
     const bool shared = filters.size() == 1;
     std::vector<uint32_t> allowed;
@@ -133,7 +194,7 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
       if (!all && allowed.empty()) {
         hits.resize(hits.size() + (shared ? count : 1));
       } else {
-        scan(shared ? 0 : q, shared ? count : 1);
+        scan_some(shared ? 0 : q, shared ? count : 1);
       }
     }
   }
@@ -150,7 +211,14 @@ std::vector<float> FlatIndex::get(const Ids& ids) const {
   std::shared_lock lock(mutex_);
   const std::vector<uint32_t> slots = ids_.slots_of(ids);
   std::vector<float> rows(slots.size() * dim());
-  for (size_t i = 0; i < slots.size(); ++i) store_.decode(slots[i], rows.data() + i * dim());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    float* const row = rows.data() + i * dim();
+    if (originals_) {
+      std::copy(originals_->row(slots[i]), originals_->row(slots[i]) + dim(), row);
+    } else {
+      store_.decode(slots[i], row);
+    }
+  }
   return rows;
 }
 
@@ -171,12 +239,16 @@ size_t FlatIndex::size() const {
 
 size_t FlatIndex::bytes() const {
   std::shared_lock lock(mutex_);
-  return store_.bytes() + bias_.size() * sizeof(float);
+  return store_.bytes() + bias_.size() * sizeof(float) + (originals_ ? originals_->bytes() : 0);
 }
 
 FlatIndex::State FlatIndex::state() const {
   std::shared_lock lock(mutex_);
-  return {ids_.ids(), {store_.codes().begin(), store_.codes().end()}, store_.scales(), ids_.next()};
+  State state{ids_.ids(), {store_.codes().begin(), store_.codes().end()}, store_.scales(), ids_.next(), {}};
+  if (originals_ && ids_.size()) {
+    state.originals.assign(originals_->row(0), originals_->row(0) + ids_.size() * dim());
+  }
+  return state;
 }
 
 void FlatIndex::restore(const State& state) {
@@ -184,10 +256,17 @@ void FlatIndex::restore(const State& state) {
   const size_t count = count_of(state.ids);
   const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
   store_.restore(state.codes.data(), state.codes.size(), state.scales.data(), state.scales.size(), count);
-  if (metric_ == Metric::l2) {
-    std::vector<float> scratch(dim());
-    bias_.resize(count);
-    for (size_t i = 0; i < count; ++i) bias_[i] = bias_of(i, scratch.data());
+  const size_t expected = originals_ ? count * dim() : 0;
+  require(state.originals.size() == expected, "originals: expected ", expected, " values, got ",
+          state.originals.size());
+  if (originals_) originals_->resize(count);
+  if (metric_ == Metric::l2) bias_.resize(count);
+  std::vector<float> decoded(dim());
+  for (size_t i = 0; i < count && (originals_ || metric_ == Metric::l2); ++i) {
+    const float* const original = state.originals.data() + i * dim();
+    store_.decode(i, decoded.data());
+    if (originals_) originals_->set(i, original, decoded.data());
+    if (metric_ == Metric::l2) bias_of(i, originals_ ? original : decoded.data());
   }
   ids_.add(state.ids, slots);
   ids_.set_next(state.next_id);

@@ -1,9 +1,14 @@
 // FlatIndex: exact search over single vectors.
 #pragma once
+#include <atomic>
+#include <memory>
 #include <shared_mutex>
 #include <string>
+#include <vector>
 
 #include "index/code_store.h"
+#include "index/originals.h"
+#include "index/scan.h"
 #include "index/search.h"
 
 namespace tercet {
@@ -11,13 +16,17 @@ namespace tercet {
 // Thread-safe: searches run concurrently, changes wait for them and exclude each other.
 class FlatIndex {
  public:
-  FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed = 0);
+  // `rescore`: the float32 vectors are kept beside the codes, and scores are theirs.
+  FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed, bool rescore);
 
   // Encodes `count` rows under `ids` (null: numbered on), replacing ids that are there. All or nothing.
   Ids add(const float* vectors, size_t stride, size_t count, const Ids* ids, size_t threads);
   void remove(const Ids& ids);
-  Results search(const float* queries, size_t count, size_t k, const Filters& filters, size_t threads) const;
-  // Decoded rows of ids, [count, dim].
+  // Without originals, the best by the scores of the codes. With them, the best of the kRescored k that rank
+  // best by their codes; or, if `exact`, the best of all, which bounds of the codes' errors prove.
+  Results search(const float* queries, size_t count, size_t k, const Filters& filters, bool exact,
+                 size_t threads) const;
+  // Rows of ids, [count, dim]: the originals, or what their codes stand for.
   std::vector<float> get(const Ids& ids) const;
 
   bool contains(const Ids& one) const;
@@ -27,25 +36,41 @@ class FlatIndex {
   uint32_t dim() const { return store_.dim(); }
   Metric metric() const { return metric_; }
   const char* codec() const { return store_.codec().name(); }
+  // Queries that rescored, and rows they rescored, since the index was made.
+  uint64_t searched() const { return searched_; }
+  uint64_t rescored() const { return rescored_; }
 
   struct State {
     Ids ids;
     std::vector<uint8_t> codes;
     std::vector<uint16_t> scales;
     int64_t next_id;
+    std::vector<float> originals;  // empty without rescoring
   };
   State state() const;
   void restore(const State& state);
 
  private:
+  static constexpr size_t kRescored = 4;
+
+  using Hits = std::vector<std::vector<Candidate>>;
+  // Prepared queries against `rows` (all, or a list).
+  Hits scan(const float* queries, size_t count, size_t k, const ScanRows& rows, bool exact,
+            size_t threads) const;
+  // For each query the rows to rescore, ascending.
+  std::vector<std::vector<uint32_t>> to_rescore(const float* queries, size_t count, size_t k,
+                                                const ScanRows& rows, bool exact, size_t threads) const;
+
   // The largest magnitude that vectors and queries may have.
   float limit() const;
   void encode(size_t slot, const float* vector, float* scratch) noexcept;
-  float bias_of(size_t slot, float* scratch) const;
+  void bias_of(size_t slot, const float* vector) noexcept;
 
   Metric metric_;
   CodeStore store_;
-  std::vector<float> bias_;  // l2: -(norm of the stored vector)^2, by slot
+  std::unique_ptr<Originals> originals_;  // null: no rescoring
+  std::vector<float> bias_;               // l2: -(norm of the vector that is scored last)^2, by slot
+  mutable std::atomic<uint64_t> searched_{0}, rescored_{0};
   IdTable ids_;
   mutable std::shared_mutex mutex_;
 };

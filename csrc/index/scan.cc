@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "index/contenders.h"
 
 namespace tercet {
 namespace {
@@ -117,15 +118,16 @@ float sum_rows(const float* best, size_t rows) {
 }
 
 // Candidates of one worker for the queries of one group.
+template <class Collector>
 void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_panel, const RowsView& view,
-                  size_t first, size_t count, std::vector<TopK>& best, const BetterThan& better,
+                  size_t first, size_t count, std::vector<Collector>& best, const BetterThan& better,
                   const std::function<uint32_t(uint32_t)>* renumber) {
   const PanelKernels& kernel = kernels().panel(queries.format());
   CandidateSink sink;
   uint32_t before[kPanelRows];
   for (size_t p = first_panel; p < end_panel; ++p) {
     const Panel panel = queries.panel(p);
-    TopK* const own = best.data() + (p - first_panel) * kPanelRows;
+    Collector* const own = best.data() + (p - first_panel) * kPanelRows;
     for (int r = 0; r < kPanelRows; ++r) {
       const bool used = r < panel.rows;
       sink.thresholds[r] = used ? own[r].threshold() : kInfinity;
@@ -147,26 +149,24 @@ void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_p
   }
 }
 
-}  // namespace
-
-std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
-                                              const TieBreak& ties, size_t threads) {
+// Runs every row past a collector of every query (make(block) makes one per worker), then calls
+// done(query, collectors of all workers).
+template <class Make, class Done>
+void collect(const PackedQueries& queries, const ScanRows& rows, const BetterThan& better, size_t threads,
+             Make make, Done done) {
+  using Collector = decltype(make(size_t{}));
   constexpr size_t kGroupPanels = 32;  // bounds the candidate buffers of a worker
   const size_t count = rows.count(), block = block_rows(rows.rows.stride, queries.num_panels());
-  const size_t kept = std::min(k, count);
   const size_t chunks = (count + kChunkRows - 1) / kChunkRows;
   const size_t workers = worker_count(chunks, threads);
-  const BetterThan better{&ties};
-  std::vector<std::vector<Candidate>> results(queries.rows());
-  if (kept == 0) return results;
 
   for (size_t panel0 = 0; panel0 < queries.num_panels(); panel0 += kGroupPanels) {
     const size_t panel1 = std::min(panel0 + kGroupPanels, queries.num_panels());
     const size_t query0 = panel0 * kPanelRows, query1 = std::min(panel1 * kPanelRows, queries.rows());
-    std::vector<std::vector<TopK>> best(workers);
+    std::vector<std::vector<Collector>> best(workers);
     std::vector<BlockReader> readers(workers, BlockReader(rows));
     parallel_for(chunks, threads, [&](size_t chunk, size_t worker) {
-      if (best[worker].empty()) best[worker].assign(query1 - query0, TopK(kept, block));
+      if (best[worker].empty()) best[worker].assign(query1 - query0, make(block));
       const size_t end = std::min((chunk + 1) * kChunkRows, count);
       for (size_t begin = chunk * kChunkRows; begin < end; begin += block) {
         const size_t stop = std::min(begin + block, end);
@@ -180,13 +180,41 @@ std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, cons
       }
     });
     for (size_t q = query0; q < query1; ++q) {
-      std::vector<TopK*> parts;
+      std::vector<Collector*> parts;
       for (auto& own : best) {
         if (!own.empty()) parts.push_back(&own[q - query0]);
       }
-      results[q] = merge_topk(parts, kept, better);
+      done(q, parts);
     }
   }
+}
+
+}  // namespace
+
+std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
+                                              const TieBreak& ties, size_t threads) {
+  const size_t kept = std::min(k, rows.count());
+  const BetterThan better{&ties};
+  std::vector<std::vector<Candidate>> results(queries.rows());
+  if (kept == 0) return results;
+  collect(
+      queries, rows, better, threads, [&](size_t block) { return TopK(kept, block); },
+      [&](size_t q, const std::vector<TopK*>& parts) { results[q] = merge_topk(parts, kept, better); });
+  return results;
+}
+
+std::vector<std::vector<uint32_t>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,
+                                                   const float* widths, size_t k, size_t threads) {
+  const size_t kept = std::min(k, rows.count());
+  const TieBreak ties;
+  std::vector<std::vector<uint32_t>> results(queries.rows());
+  if (kept == 0) return results;
+  collect(
+      queries, rows, BetterThan{&ties}, threads,
+      [&](size_t block) { return Contenders(kept, block, widths); },
+      [&](size_t q, const std::vector<Contenders*>& parts) {
+        results[q] = Contenders::merge(parts, kept, widths);
+      });
   return results;
 }
 

@@ -30,6 +30,8 @@ class FlatIndex(BaseIndex):
         codec: how vectors are stored: ``"float32"`` (4 bytes a dimension), ``"bfloat16"`` (2), ``"int8"``
             (1, and a 2-byte scale per vector), or ``"int4"`` (a half, and a 2-byte scale; rotated at random).
         seed: of the random rotation of int4.
+        rescore: ``"float32"`` keeps the vectors themselves beside the codes. Scores are then theirs, of the
+            documents that rank best by their codes, and ``search(..., exact=True)`` proves its answer.
     """
 
     _native: _core.FlatIndex
@@ -41,13 +43,19 @@ class FlatIndex(BaseIndex):
         metric: Literal["cosine", "dot", "l2"] = "cosine",
         codec: Codec = "float32",
         seed: int = 0,
+        rescore: Literal["float32"] | None = None,
     ) -> None:
         check_settings(dim, codec, seed, MAX_DIM)
+        if rescore not in (None, "float32"):
+            raise ValueError(f"rescore: expected 'float32' or None, got {rescore!r}")
+        if rescore is not None and codec == "float32":
+            raise ValueError("rescore: codec 'float32' keeps the vectors already; expected another codec")
         self.dim = operator.index(dim)
         self.metric = metric
         self.codec = codec
         self.seed = operator.index(seed)
-        self._native = _core.FlatIndex(self.dim, metric, codec, self.seed)
+        self.rescore = rescore
+        self._native = _core.FlatIndex(self.dim, metric, codec, self.seed, rescore is not None)
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Add vectors, or replace those whose id is there. All or nothing.
@@ -71,34 +79,63 @@ class FlatIndex(BaseIndex):
             raise ValueError("vectors: expected at least one row, got none")
         return id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
 
-    def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        exact: bool = False,
+        threads: int | None = None,
+    ) -> Hits:
         """Return the best ``k`` of every query.
+
+        With ``rescore``, scores of the codes choose ``4 k`` documents, and scores of their vectors rank them.
 
         Args:
             queries: ``[nq, dim]`` or ``[dim]``.
             k: how many; more than there are leaves places unfilled.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
                 or a list with one of these (or None) for each query.
+            exact: return the ids and scores of a float32 index, bit for bit: every document is rescored that
+                the bounds of the codes' errors cannot rule out. Needs ``rescore`` or codec ``"float32"``;
+                :meth:`stats` says how many that were. Sound for codecs int8 and bfloat16; with int4 the
+                bounds rule out little.
             threads: how many to use; all by default.
+
+        Raises:
+            ValueError: ``exact`` of an index that does not keep the vectors.
         """
+        if exact and self.rescore is None and self.codec != "float32":
+            raise ValueError(
+                f"exact: codec {self.codec!r} does not keep the vectors; make the index with rescore='float32'"
+            )
         rows = as_rows(queries, "queries")
         check_dim(rows, self.dim, "queries")
         if len(rows.data) == 0:
             raise ValueError("queries: expected at least one row, got none")
         data = np.ascontiguousarray(as_float32(rows).data)
         filters = as_filters(filter, len(data))
-        return Hits(*self._native.search(data, check_k(k), filters, check_threads(threads)))
+        return Hits(*self._native.search(data, check_k(k), filters, bool(exact), check_threads(threads)))
 
     def get(self, ids: Any) -> npt.NDArray[np.float32]:
-        """Return the stored vectors of ids, decoded, ``float32[n, dim]``; KeyError names unknown ids."""
+        """Return the stored vectors of ids, ``float32[n, dim]``: those kept for rescoring, or decoded codes.
+
+        Raises:
+            KeyError: unknown ids; names them.
+        """
         return self._native.get(required_ids(ids))
 
     def stats(self) -> dict[str, Any]:
-        """Return size, memory and settings."""
-        return {**self._header(), "size": len(self), "nbytes": self.nbytes}
+        """Return size, memory and settings; with ``rescore`` also how many queries rescored how many rows."""
+        facts = {**self._header(), "size": len(self), "nbytes": self.nbytes}
+        if self.rescore is not None:
+            facts["searched"], facts["rescored"] = self._native.rescored()
+        return facts
 
     def _header(self) -> dict[str, Any]:
-        return {**super()._header(), "metric": self.metric}
+        header = {**super()._header(), "metric": self.metric}
+        return header if self.rescore is None else {**header, "rescore": self.rescore}
 
     @classmethod
     def _restore(
@@ -106,9 +143,16 @@ class FlatIndex(BaseIndex):
     ) -> FlatIndex:
         try:
             index = cls(
-                header["dim"], metric=header["metric"], codec=header["codec"], seed=header.get("seed", 0)
+                header["dim"],
+                metric=header["metric"],
+                codec=header["codec"],
+                seed=header.get("seed", 0),
+                rescore=header.get("rescore"),
             )
-            index._native.restore(sections["ids"], sections["codes"], sections["scales"], header["next_id"])
+            originals = sections.get("originals", np.zeros(0, np.float32))
+            index._native.restore(
+                sections["ids"], sections["codes"], sections["scales"], header["next_id"], originals
+            )
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index

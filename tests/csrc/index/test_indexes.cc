@@ -26,9 +26,10 @@ std::vector<float> vectors(size_t count, uint32_t dim, std::mt19937& random) {
 TEST(flat_index_follows_a_map) {
   std::mt19937 random(3);
   constexpr uint32_t kDim = 19;
-  for (const char* codec : {"float32", "bfloat16", "int8"}) {
+  for (const char* codec : {"float32", "bfloat16", "int8", "int4"}) {
     for (const Metric metric : {Metric::dot, Metric::cosine, Metric::l2}) {
-      FlatIndex index(kDim, metric, codec);
+      const bool rescore = codec != std::string("float32");
+      FlatIndex index(kDim, metric, codec, 0, rescore);
       std::map<int64_t, std::vector<float>> model;
       for (int step = 0; step < 60; ++step) {
         IntIds ids;
@@ -53,7 +54,7 @@ TEST(flat_index_follows_a_map) {
         }
         CHECK(index.size() == model.size());
         const std::vector<float> query = vectors(1, kDim, random);
-        const Results hits = index.search(query.data(), 1, 50, {}, 2);
+        const Results hits = index.search(query.data(), 1, 50, {}, rescore && step % 2, 2);
         CHECK(hits.filled[0] == model.size());
         IntIds found(std::get<IntIds>(hits.ids).begin(), std::get<IntIds>(hits.ids).begin() + hits.filled[0]);
         std::sort(found.begin(), found.end());

@@ -83,8 +83,7 @@ struct Packed {
     const size_t groups = panel_groups(p.format, p.dim);
     values.resize(groups * kernel.panel_group_bytes);
     for (int r = 0; r < kPanelRows; ++r) scales[r] = 0.5f + static_cast<float>(r);
-    kernel.pack(p.queries.get(), p.query_row_bytes(), p.query_rows, p.dim, values.data(),
-                start.data());
+    kernel.pack(p.queries.get(), p.query_row_bytes(), p.query_rows, p.dim, values.data(), start.data());
     panel = {values.data(), start.data(), scales.data(), p.query_rows};
   }
 };

@@ -1,0 +1,59 @@
+#include "index/originals.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "codec/distance.h"
+
+namespace tercet {
+
+void Originals::resize(size_t rows) {
+  grow(values_, rows * dim_);
+  grow(errors_, rows);
+  grow(lengths_, rows);
+}
+
+void Originals::set(size_t row, const float* vector, const float* decoded) noexcept {
+  std::memcpy(values_.data() + row * dim_, vector, dim_ * sizeof(float));
+  errors_[row] = distance(vector, decoded, dim_);
+  lengths_[row] = std::max(length(vector, dim_), length(decoded, dim_));
+}
+
+void Originals::move(size_t from, size_t to) noexcept {
+  std::memcpy(values_.data() + to * dim_, values_.data() + from * dim_, dim_ * sizeof(float));
+  errors_[to] = errors_[from];
+  lengths_[to] = lengths_[from];
+}
+
+RowsView Originals::view(const float* bias) const {
+  RowsView view;
+  view.data = reinterpret_cast<const uint8_t*>(values_.data());
+  view.rows = errors_.size();
+  view.stride = dim_ * sizeof(float);
+  view.dim = dim_;
+  view.format = Format::float32;
+  view.bias = bias;
+  return view;
+}
+
+// With x' and q' what codes and the packed query stand for:
+//   |<q, x> - <q', x'>| <= |q| |x - x'| + |q - q'| |x'|            (Cauchy-Schwarz)
+// and each of the two is computed with at most dim + 16 roundings, of sums no larger than |q| |x| and what
+// the scales and the bias make of them: 2 (dim + 32) 2^-24 of the lengths' product covers both, and twice the
+// last place of the bias its addition. Subnormals that an instruction flushes are below 2^-120 in all.
+void Originals::bounds(double query_length, double query_error, const float* bias, float* upper,
+                       float* widths) const noexcept {
+  const double rounding = 2 * (static_cast<double>(dim_) + 32) * 0x1p-24;
+  const double tiny = static_cast<double>(dim_) * 0x1p-120;
+  for (size_t i = 0; i < errors_.size(); ++i) {
+    const double shift = bias ? bias[i] : 0;
+    const double bound = query_length * errors_[i] + query_error * lengths_[i] +
+                         rounding * (query_length + query_error) * lengths_[i] + 0x1p-21 * std::abs(shift) +
+                         tiny;
+    upper[i] = static_cast<float>(shift + bound * (1 + 0x1p-20));
+    widths[i] = static_cast<float>(2 * bound * (1 + 0x1p-18));
+  }
+}
+
+}  // namespace tercet

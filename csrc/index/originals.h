@@ -1,0 +1,37 @@
+// The float32 vectors beside their codes, and how far apart the two are: what turns a score of the codes into
+// bounds of the score of the vectors.
+#pragma once
+#include <vector>
+
+#include "core/aligned.h"
+#include "core/types.h"
+
+namespace tercet {
+
+class Originals {
+ public:
+  explicit Originals(uint32_t dim) : dim_(dim) {}
+
+  void resize(size_t rows);
+  // `decoded`: what the codes of the vector stand for.
+  void set(size_t row, const float* vector, const float* decoded) noexcept;
+  void move(size_t from, size_t to) noexcept;
+
+  const float* row(size_t i) const { return values_.data() + i * dim_; }
+  RowsView view(const float* bias) const;
+  size_t bytes() const { return values_.size() * 4 + errors_.size() * 8; }
+
+  // For every row, bounds of |score of the vector - score of its code| plus the row's bias, for queries of
+  // length at most `query_length` of which rounding cut off at most `query_error`: `upper` is bias + bound,
+  // so that a scan of the codes with it as bias gives upper bounds, and `widths` is twice the bound.
+  void bounds(double query_length, double query_error, const float* bias, float* upper,
+              float* widths) const noexcept;
+
+ private:
+  uint32_t dim_;
+  AlignedVector<float> values_;
+  std::vector<float> errors_;   // |x - decoded|, not below
+  std::vector<float> lengths_;  // max(|x|, |decoded|), not below
+};
+
+}  // namespace tercet
