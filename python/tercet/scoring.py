@@ -54,12 +54,12 @@ def topk(queries: Any, docs: Any, k: int, *, metric: Metric = "dot", threads: in
         return Hits(*_core.topk(q.data, d.data, k, None, count))
     if metric not in ("cosine", "l2"):
         raise ValueError(f'metric: expected "dot", "cosine" or "l2", got {metric!r}')
-    index = _core.FlatIndex(q.dim, metric, "float32")
+    index = _core.FlatIndex(q.dim, metric, "float32", 0, False)
     try:
         index.add(as_float32(d).data, None, count)
     except ValueError as e:  # an index speaks of vectors
         raise ValueError(str(e).replace("vectors:", "docs:", 1)) from None
-    return Hits(*index.search(np.ascontiguousarray(as_float32(q).data), k, [], count))
+    return Hits(*index.search(np.ascontiguousarray(as_float32(q).data), k, [], False, count))
 
 
 def maxsim(

@@ -108,7 +108,7 @@ class FlatIndex(BaseIndex):
         """
         if exact and self.rescore is None and self.codec != "float32":
             raise ValueError(
-                f"exact: codec {self.codec!r} does not keep the vectors; make the index with rescore='float32'"
+                f"exact: codec {self.codec!r} does not keep the vectors; the index needs rescore='float32'"
             )
         rows = as_rows(queries, "queries")
         check_dim(rows, self.dim, "queries")

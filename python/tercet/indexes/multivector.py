@@ -6,7 +6,6 @@ import operator
 import os
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
@@ -27,8 +26,8 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int4"`` (half a byte a dimension and a 2-byte scale a token, rotated at random), ``"int8"`` (a
-            byte and a 2-byte scale), ``"bfloat16"`` or ``"float32"``.
+        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"`` (half a byte, rotated at
+            random), ``"bfloat16"`` or ``"float32"``.
         seed: of the random rotation of int4.
     """
 
