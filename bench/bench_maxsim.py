@@ -14,7 +14,8 @@ from harness.data import Texts, maxsim_float64, passage_lengths, texts
 from harness.measure import SideBySide, Work
 from harness.peer import Peer
 
-FORMATS = ("float32", "bfloat16", "int8")
+FORMATS = ("float32", "bfloat16", "int8")  # of arrays
+CODECS = (*FORMATS, "int4")
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 K = 10
 
@@ -35,10 +36,16 @@ KERNEL_PEERS = {
 PUBLIC_PEERS = {
     "float32": [EQUAL, LISTED, TORCH, NUMPY, NUMKONG],
     "bfloat16": [TORCH_BF16, NUMKONG_BF16],
-    "int8": [EQUAL, NUMKONG],
+    "int8": [EQUAL, NUMKONG, NUMKONG_BF16],
+    "int4": [EQUAL, NUMKONG],
 }
-DIMENSION_PEERS = {"float32": [EQUAL, TORCH], "bfloat16": [TORCH_BF16], "int8": [NUMKONG]}
-RAGGED_PEERS = {"float32": [LISTED, TORCH, NUMPY], "bfloat16": [TORCH_BF16], "int8": [NUMKONG]}
+DIMENSION_PEERS = {"float32": [EQUAL, TORCH], "bfloat16": [TORCH_BF16], "int8": [NUMKONG], "int4": [NUMKONG]}
+RAGGED_PEERS = {
+    "float32": [LISTED, TORCH, NUMPY],
+    "bfloat16": [TORCH_BF16],
+    "int8": [NUMKONG],
+    "int4": [NUMKONG],
+}
 
 KERNEL = "MaxSim kernel in cache: 32 queries of 32 x 128 in one call, 8 documents of 128 tokens"
 PUBLIC = "MaxSim through the public API: one query of 32 x 128, 1,000 documents of 128 tokens"
@@ -107,19 +114,19 @@ def test_arrays(side_by_side: SideBySide, form: str) -> None:
     )
 
 
-@pytest.mark.parametrize("codec", FORMATS)
+@pytest.mark.parametrize("codec", CODECS)
 def test_index(side_by_side: SideBySide, codec: str) -> None:
     search(side_by_side, PUBLIC, f"stored, {codec}", thousand_documents(), codec, PUBLIC_PEERS[codec])
 
 
-@pytest.mark.parametrize("codec", FORMATS)
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("dim", [64, *(pytest.param(d, marks=pytest.mark.full) for d in (48, 96, 384, 768))])
 def test_dimensions(side_by_side: SideBySide, dim: int, codec: str) -> None:
     inputs = texts(dim, np.full(128_000 // dim, 128))  # the same work for every dim
     search(side_by_side, DIMENSIONS, f"dim {dim}, {codec}", inputs, codec, DIMENSION_PEERS[codec])
 
 
-@pytest.mark.parametrize("codec", FORMATS)
+@pytest.mark.parametrize("codec", CODECS)
 def test_ragged(side_by_side: SideBySide, codec: str) -> None:
     search(side_by_side, RAGGED, codec, texts(128, passage_lengths(2500)), codec, RAGGED_PEERS[codec])
 

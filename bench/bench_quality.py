@@ -25,7 +25,7 @@ import tercet
 from harness.machine import describe
 from harness.report import Report, duration, number
 
-CODECS = ("float32", "bfloat16", "int8")
+CODECS = ("float32", "bfloat16", "int8", "int4")  # the first is what the others are compared with
 K = 10
 DEPTH = 50
 MAX_TOKENS = 256
@@ -124,14 +124,18 @@ class Table:
     """One row per way to rank: quality, time of a query, bytes of a document."""
 
     TITLE = "nDCG@10"
-    HEADER = ("", "nDCG@10", "ms/query", "bytes/document")
+    HEADER = ("", "nDCG@10", "recall@10", "ms/query", "bytes/document")
 
     def __init__(self, collection: Collection) -> None:
         self.report = Report()
         self._collection = collection
+        self._exact: dict[str, np.ndarray] = {}
 
-    def add(self, name: str, search: Callable[[], np.ndarray], size: float) -> None:
-        """Run ``search() -> positions[queries, k]`` on all queries at once, and score it."""
+    def add(self, name: str, search: Callable[[], np.ndarray], size: float, kind: str = "") -> None:
+        """Run ``search() -> positions[queries, k]`` on all queries at once, and score it.
+
+        Recall is against the first row of its ``kind``, which is the one of float32.
+        """
         c = self._collection
         start = time.perf_counter()
         positions = search()
@@ -140,9 +144,12 @@ class Table:
             ndcg([c.document_ids[i] for i in row if i >= 0], c.grades[query])
             for query, row in zip(c.query_ids, positions.tolist(), strict=True)
         ]
+        exact = self._exact.setdefault(kind, positions)
+        found = [len(set(a) & set(b)) for a, b in zip(positions.tolist(), exact.tolist(), strict=True)]
         cells = [
             name,
             f"{np.mean(scores):.4f}",
+            f"{np.mean(found) / positions.shape[1]:.4f}" if kind else "",
             number(1e3 * seconds / len(scores)),
             "" if math.isnan(size) else number(size / len(c.documents)),
         ]
@@ -168,7 +175,7 @@ def dense(table: Table, vectors: Vectors, codec: Any) -> tercet.Hits:
     """One vector per text; returns the best of every query as candidates."""
     index = tercet.FlatIndex(vectors.documents.shape[1], codec=codec)
     index.add(vectors.documents)
-    table.add(f"dense {codec}", lambda: index.search(vectors.queries, K).ids, index.nbytes)
+    table.add(f"dense {codec}", lambda: index.search(vectors.queries, K).ids, index.nbytes, "dense")
     return index.search(vectors.queries, DEPTH)
 
 
@@ -177,11 +184,11 @@ def late_interaction(table: Table, vectors: Vectors, codec: Any, candidates: ter
     index = tercet.MultiVectorIndex(vectors.document_tokens.dim, codec=codec)
     index.add(vectors.document_tokens)
     queries = vectors.query_tokens
-    table.add(f"token MaxSim {codec}", lambda: index.search(queries, K).ids, index.nbytes)
+    table.add(f"token MaxSim {codec}", lambda: index.search(queries, K).ids, index.nbytes, "MaxSim")
     chained = f"dense top-{DEPTH} -> MaxSim {codec}"
     size = index.nbytes + vectors.documents.nbytes
     # The time is that of the second stage.
-    table.add(chained, lambda: index.rerank(queries, candidates, K).ids, size)
+    table.add(chained, lambda: index.rerank(queries, candidates, K).ids, size, "chain")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from harness.peer import Peer
 
 N, DIM = 100_000, 384
 EXACT = f"Exact top-k over {N:,} x {DIM} float32"
+CERTIFIED = f"Top-10 over {N:,} x {DIM}, proven equal to float32 from smaller codes"
 CODECS = f"Top-10 over {N:,} x {DIM}, smaller codecs"
 
 full = pytest.mark.full
@@ -57,6 +58,27 @@ def test_float32(side_by_side: SideBySide, nq: int, k: int) -> None:
 
 
 @pytest.mark.parametrize("codec", ["bfloat16", "int8"])
+@pytest.mark.parametrize("nq", [pytest.param(1, marks=full), 32])
+def test_certified(side_by_side: SideBySide, nq: int, codec: str) -> None:
+    docs, queries = vectors()[0], vectors()[1][:nq]
+    index = tercet.FlatIndex(DIM, metric="dot", codec=codec, rescore="float32")
+    index.add(docs)
+    same = same_lists(queries, docs, tercet.topk(queries, docs, 10).ids)
+    side_by_side(
+        CERTIFIED,
+        f"{queries_of(nq)}, {codec}",
+        f"FlatIndex {codec}, exact=True",
+        lambda: index.search(queries, 10, exact=True, threads=1),
+        work=Work(nq * docs.size, docs.size * (2 if codec == "bfloat16" else 1)),
+        form=codec,
+        peers=[Peer("FlatIndex float32", "tercet_float32.topk", {"k": 10}), *contenders(10)[:1]],
+        arrays={"queries": queries, "docs": docs},
+        check=lambda hits: same(hits.ids),
+        peer_check=same,
+    )
+
+
+@pytest.mark.parametrize("codec", ["bfloat16", "int8", "int4"])
 @pytest.mark.parametrize("nq", [pytest.param(1, marks=full), 32])
 def test_codec(side_by_side: SideBySide, nq: int, codec: str) -> None:
     docs, queries = vectors()[0], vectors()[1][:nq]

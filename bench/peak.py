@@ -19,7 +19,7 @@ from harness.machine import cache_bytes, describe, one_core
 from harness.report import number
 from tercet import _core
 
-FORMATS = ("float32", "bfloat16", "int8")
+FORMATS = ("float32", "bfloat16", "int8")  # int4 runs on int8's instructions
 SAMPLE = 1e-3  # seconds of a reading: long against the clock, short against a scheduler's time slice
 LARGEST_BUFFER = 256 << 20
 
