@@ -22,10 +22,10 @@ DOCS = [
 def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(model: str | None, kind: str) -> Any:
         print("noise of a model library")
-        return BagOfWords("fake") if kind == "bi" else WordVectors("words")
+        return BagOfWords("fake") if kind == "single" else WordVectors("words")
 
     def load_recorded(record: dict[str, Any]) -> Any:
-        return load(None, "bi" if record["name"] == "fake" else "colbert")
+        return load(None, "single" if record["name"] == "fake" else "multi")
 
     monkeypatch.setattr(cli, "_encoder", load)
     monkeypatch.setattr(retriever, "load_recorded", load_recorded)
@@ -72,7 +72,7 @@ def test_json(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_explain(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(capsys, "index", docs, "-o", tmp_path / "x", "--kind", "colbert", "--codec", "float32")
+    run(capsys, "index", docs, "-o", tmp_path / "x", "--kind", "multi", "--codec", "float32")
     status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain")
     assert status == 0
     assert "query token" in out

@@ -347,7 +347,7 @@ def test_open_refuses_what_is_no_index(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a tercet index"):
         Retriever.open(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(ValueError, match=r"not an index directory but a file \(tercet.open"):
         Retriever.open(tmp_path / "file")
 
 
@@ -573,3 +573,30 @@ def test_killed_create_can_be_repeated(tmp_path: Path) -> None:
 
 def test_the_package_names_the_retriever() -> None:
     assert tercet.Retriever is Retriever
+
+
+def test_misuse_is_named(tmp_path: Path) -> None:
+    class Own(BagOfWords):
+        def fingerprint(self) -> dict[str, Any]:
+            return {"kind": "ColBERT"}
+
+    create: Any = Retriever.create
+    with pytest.raises(ValueError, match="kind: expected 'multi' for Own, got 'single'"):
+        create(tmp_path / "x", encoder=Own("fake"))
+    with pytest.raises(TypeError, match="encoder: expected an object.*got 'str' without dim, encode_query"):
+        create(tmp_path / "x", encoder="all-MiniLM-L6-v2")
+    with pytest.raises(TypeError, match="encoder: expected an object.*got the class BagOfWords"):
+        create(tmp_path / "x", encoder=BagOfWords)
+    assert not (tmp_path / "x").exists()
+    made = create(tmp_path / "x", encoder=BagOfWords("fake"))
+    made.add(["a cat"])
+    with pytest.raises(TypeError, match="rerank: expected an object.*got 'a name'"):
+        made.search("cat", rerank="a name")
+    with pytest.raises(TypeError, match="query: expected str or a list of them, got NoneType"):
+        made.search(None)
+    made.close()
+    with pytest.raises(ValueError, match="closed"):
+        made.search("cat")
+    made.close()
+    with pytest.raises(FileExistsError, match="Retriever.open opens it, overwrite=True replaces it"):
+        create(tmp_path / "x", encoder=BagOfWords("fake"))

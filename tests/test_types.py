@@ -150,3 +150,24 @@ def test_from_list() -> None:
 def test_bad_lists(arrays: list[Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         TokenVectors.from_list(arrays)
+
+
+def test_a_slice_of_hits_is_hits() -> None:
+    hits = Hits(np.array([[1, 2], [3, -1], [5, 6]]), np.array([[2, 1], [4, -np.inf], [1, 0]], F32))
+    assert [hits[i] for i in range(3)] == list(hits)
+    assert hits[-1] == hits[np.int64(2)] == [(5, 1.0), (6, 0.0)]
+    part = hits[1:]
+    assert isinstance(part, Hits)
+    assert list(part) == [[(3, 4.0)], [(5, 1.0), (6, 0.0)]]
+    for bad in (None, [0, 1], (0, 1), 1.0):
+        with pytest.raises(TypeError):
+            hits[bad]  # type: ignore[call-overload]
+
+
+def test_from_padded() -> None:
+    values, mask = np.arange(24, dtype=F32).reshape(2, 3, 4), [[1, 0, 1], [0, 0, 0]]
+    tokens = TokenVectors.from_padded(values, mask)
+    assert tokens.offsets.tolist() == [0, 2, 2]
+    assert tokens.values.tolist() == values[0, [0, 2]].tolist()
+    with pytest.raises(ValueError, match=r"values_mask: expected shape \[2, 3\], got \[2, 2\]"):
+        TokenVectors.from_padded(values, [[1, 0], [0, 0]])

@@ -55,7 +55,13 @@ def as_rows(x: Any, name: str, *, one_is_row: bool = True) -> Rows:
         TypeError: a dtype that would lose data, or something that is no array.
         ValueError: a wrong rank, or no dimensions.
     """
-    return x if isinstance(x, Rows) else _rows(*_as_array(x, name), name, one_is_row=one_is_row)
+    if isinstance(x, Rows):
+        return x
+    if hasattr(x, "offsets") and hasattr(x, "rows"):
+        raise TypeError(f"{name}: expected one vector per text, got {x!r}; those go to MultiVectorIndex")
+    if isinstance(x, (list, tuple)) and not x:
+        raise ValueError(f"{name}: expected at least one row, got an empty {type(x).__name__}")
+    return _rows(*_as_array(x, name), name, one_is_row=one_is_row)
 
 
 def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
@@ -87,9 +93,9 @@ def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
     if mask is None:
         flat, lengths = data.reshape(n * tokens, dim), np.full(n, tokens)
     else:
-        keep, _ = _as_host(mask, "mask")
+        keep, _ = _as_host(mask, f"{name}_mask")
         if keep.shape != (n, tokens):
-            raise ValueError(f"mask: expected shape {[n, tokens]}, got {list(keep.shape)}")
+            raise ValueError(f"{name}_mask: expected shape {[n, tokens]}, got {list(keep.shape)}")
         keep = keep.astype(bool)
         flat, lengths = data[keep], keep.sum(1)
     offsets = np.zeros(n + 1, np.int64)
@@ -148,9 +154,13 @@ def _as_array(x: Any, name: str) -> tuple[npt.NDArray[Any], Format]:
         return native, cast(Format, data.dtype.name)
     if data.dtype.name == "float16":
         return data.astype(np.float32), "float32"
+    if data.dtype.kind in "US":
+        raise TypeError(
+            f"{name}: expected vectors, got text; a model encodes it first, or use tercet.Retriever"
+        )
     raise TypeError(
         f"{name}: dtype {data.dtype} would lose data; expected float32, float16, bfloat16 or int8 "
-        f"(convert explicitly, for example with .astype(numpy.float32))"
+        f"(convert it explicitly, for example to float32)"
     )
 
 

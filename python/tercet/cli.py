@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tercet", description="Neural retrieval: texts in, ranked texts out."
     )
+    parser.add_argument("--version", action="version", version=f"tercet {_version('tercet')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
@@ -71,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
     index.add_argument("--model", metavar="NAME", help="name or path; default: the model of tercet[demo]")
     index.add_argument(
-        "--kind", choices=("bi", "colbert"), default="bi", help="vectors: one per document or token"
+        "--kind",
+        choices=("single", "multi"),
+        default="single",
+        help="one vector per document, or one per token (late interaction)",
     )
     index.add_argument("--codec", metavar="CODEC", help="float32, bfloat16, int8 or int4")
     index.add_argument("--force", action="store_true", help="replace an index that is there")
@@ -82,9 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("query", metavar="QUERY")
     search.add_argument("-k", type=int, default=10, metavar="K", help="how many (default 10)")
     search.add_argument("--json", action="store_true", help="one object per line")
-    search.add_argument(
-        "--explain", action="store_true", help="which tokens matched (indexes of kind colbert)"
-    )
+    search.add_argument("--explain", action="store_true", help="which tokens matched (indexes of kind multi)")
     search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
     search.add_argument("--depth", type=int, default=100, metavar="N", help="how many it reads (default 100)")
     search.set_defaults(run=_search)
@@ -107,23 +109,23 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
+    from tercet.collection import holds_documents
     from tercet.progress import Progress
     from tercet.retriever import Retriever
 
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(_open_text(args.docs))  # a wrong name fails before a model is loaded
+        if not args.force and holds_documents(Path(args.output)):
+            raise FileExistsError(f"{args.output} holds an index already (--force replaces it)")
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        try:
-            retriever = Retriever.create(
-                args.output,
-                encoder=_encoder(args.model, args.kind),
-                kind="multi" if args.kind == "colbert" else "single",
-                codec=args.codec,
-                overwrite=args.force,
-            )
-        except FileExistsError as e:
-            raise FileExistsError(f"{e} (--force replaces an index)") from None
+        retriever = Retriever.create(
+            args.output,
+            encoder=_encoder(args.model, args.kind),
+            kind=args.kind,
+            codec=args.codec,
+            overwrite=args.force,
+        )
         stack.enter_context(retriever)
         progress = stack.enter_context(Progress("documents", quiet=args.quiet))
         added = retriever.add(_records(lines, args.docs), progress=progress)
@@ -228,7 +230,7 @@ def _encoder(model: str | None, kind: str) -> Encoder:
 
     if model is not None and os.path.isdir(model):
         model = os.path.abspath(model)  # it is recorded, and looked for again from anywhere
-    if kind == "bi":
+    if kind == "single":
         return models.BiEncoder(model)
     return models.ColBERT.from_biencoder() if model is None else models.ColBERT(model)
 
@@ -240,10 +242,22 @@ def _open_text(name: str) -> contextlib.AbstractContextManager[IO[str]]:
 
 
 def _records(lines: IO[str], name: str) -> Iterator[Any]:
-    """Yield what each line of a JSONL file holds."""
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as e:
-                raise ValueError(f"{name}, line {number}: not JSON: {e}") from None
+    """Yield the document of each line of a JSONL file; errors name the line."""
+    from tercet.documents import parse
+
+    number, place = 1, 0
+    try:
+        for line in lines:
+            if line.strip():
+                try:
+                    item = json.loads(line)
+                except ValueError as e:
+                    raise ValueError(f"not JSON: {e}") from None
+                parse(item, place, place)
+                place += 1
+                yield item
+            number += 1
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{name}, line {number} or later: not UTF-8: {e}") from None
+    except (TypeError, ValueError) as e:
+        raise type(e)(f"{name}, line {number}: {e}") from None

@@ -16,7 +16,7 @@ from tercet.encoders import describe, same_model
 from tercet.indexes import FlatIndex, MultiVectorIndex
 from tercet.indexes import open as open_index
 
-__all__ = ["Change", "Collection", "Index"]
+__all__ = ["Change", "Collection", "Index", "holds_documents"]
 
 Index: TypeAlias = FlatIndex | MultiVectorIndex
 
@@ -101,7 +101,9 @@ class Collection:
             except ValueError as e:
                 raise FileExistsError(f"{path} is not empty and holds no index to replace: {e}") from None
             if not overwrite and len(_current(path).index) > 0:
-                raise FileExistsError(f"{path} holds an index already")
+                raise FileExistsError(
+                    f"{path} holds an index already: Retriever.open opens it, overwrite=True replaces it"
+                )
             return cls(
                 path, _State(Manifest(kind, codec, encoder, index_name(generation), generation), index)
             )
@@ -226,6 +228,14 @@ class Collection:
                 f"{describe(newest.manifest.encoder)}"
             )
         return newest
+
+
+def holds_documents(path: Path) -> bool:
+    """Tell whether a directory holds an index that is not empty."""
+    try:
+        return len(_current(path).index) > 0
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _current(path: Path) -> _State:

@@ -65,7 +65,8 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
     size = len(collection.documents)
     info = tercet.cpu_info()
     print(
-        f"MedQuAD (CC BY 4.0): {size:,} of {len(whole.documents):,} answers, "
+        f"MedQuAD (CC BY 4.0): {size:,} of {len(whole.documents):,} answers"
+        f"{'' if quick or size == len(whole.documents) else f', what this machine encodes in {BUDGET} s'}, "
         f"{len(collection.queries)} questions\n"
         f"all-MiniLM-L6-v2, the first {MAX_TOKENS} tokens of each text\n"
         f"{platform.machine()} {info['isa']}, {info['threads']} threads\n"
@@ -138,9 +139,14 @@ def _print_quality(
                 f"{arm.stored(indexes) / size:,.0f}",
             )
         )
+    rows.append(("in random order", f"{_by_chance(collection):.4f}", "", "", ""))
     header = ("", "nDCG@10", "ms/query, search", "with encoding", "bytes/document")
     print(text_table(header, rows, "<>>>>"))
-    print("nDCG@10: trec_eval's formula (linear gain) over the judged documents of each question, mean.")
+    each = statistics.mean(map(len, collection.grades.values()))
+    print(
+        "nDCG@10: trec_eval's formula (linear gain), mean. Each question ranks only the documents that were\n"
+        f"judged for it, {each:.1f} on average, of which many are good: compare with the order of chance."
+    )
     print("The model was trained for its pooled vector; a ColBERT checkpoint is trained for token vectors.")
     for arm, values in zip(arms[1:], quality[1:], strict=True):
         difference = values - quality[0]
@@ -149,6 +155,17 @@ def _print_quality(
             f"  {arm.name} against {arms[0].name}: {difference.mean():+.4f} +- {error:.4f} (standard error)"
         )
     print("ms/query: median, one question at a time, the 10 best of all documents.\n")
+
+
+def _by_chance(collection: JudgedCollection) -> float:
+    """Return the mean nDCG@10 of shuffled judged documents."""
+    rng = np.random.default_rng(0)
+    shuffles = [
+        ndcg(rng.permutation(list(grades)).tolist(), grades)
+        for grades in collection.grades.values()
+        for _ in range(200)
+    ]
+    return statistics.mean(shuffles)
 
 
 def _print_work(arms: list[Arm]) -> None:

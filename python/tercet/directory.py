@@ -63,10 +63,12 @@ def read_manifest(directory: Path) -> Manifest:
     """Return the current state.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: there is no such directory.
-        ValueError: it is no index, its manifest is damaged, or a newer tercet wrote it.
+        FileNotFoundError: there is no such directory.
+        ValueError: it is a file or no index, its manifest is damaged, or a newer tercet wrote it.
     """
     path = directory / MANIFEST
+    if directory.is_file():
+        raise ValueError(f"{directory}: not an index directory but a file (tercet.open opens one)")
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -128,7 +128,9 @@ class DocumentStore:
         # mode=rw also when only reading: a reader may have to roll back what a killed writer left
         uri = path.absolute().as_uri() + ("?mode=rwc" if create else "?mode=rw")
         try:
-            self._db = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
+            self._connection: sqlite3.Connection | None = sqlite3.connect(
+                uri, uri=True, timeout=60, check_same_thread=False
+            )
             if create:
                 self._db.executescript(_SCHEMA)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -184,7 +186,15 @@ class DocumentStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise ValueError(f"{self._path}: closed")
+        return self._connection
 
     def _select(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(values), _CHUNK):

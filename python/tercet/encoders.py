@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ["Encoder", "Reranker", "describe", "load_recorded", "same_model"]
+import numpy as np
+
+from tercet.documents import Document
+
+__all__ = [
+    "Encoder",
+    "Reranker",
+    "check_encoder",
+    "check_reranker",
+    "describe",
+    "load_recorded",
+    "reranked",
+    "same_model",
+]
 
 
 class Encoder(Protocol):
@@ -35,6 +48,32 @@ class Reranker(Protocol):
 
     def score(self, query: str, texts: Any, /) -> Any:
         """Return one number per text, larger is better."""
+
+
+_KINDS = {"BiEncoder": "single", "ColBERT": "multi", "ColBERT.from_biencoder": "multi"}
+_METHODS = ("dim", "encode_query", "encode_document", "fingerprint")
+
+
+def check_encoder(encoder: Any, kind: str | None = None) -> None:
+    """Raise TypeError unless an object is an encoder, ValueError if it is one of tercet's of another kind."""
+    missing = [name for name in _METHODS if not hasattr(encoder, name)]
+    if isinstance(encoder, type) or missing:
+        found = f"the class {encoder.__name__}" if isinstance(encoder, type) else repr(type(encoder).__name__)
+        raise TypeError(
+            f"encoder: expected an object such as tercet.models.BiEncoder(...) or ColBERT(...), got {found}"
+            + (f" without {', '.join(missing)}" if missing else "")
+        )
+    own = _KINDS.get(str(encoder.fingerprint().get("kind")))
+    if kind is not None and own not in (None, kind):
+        raise ValueError(f"kind: expected {own!r} for {type(encoder).__name__}, got {kind!r}")
+
+
+def check_reranker(reranker: Any) -> None:
+    """Raise TypeError unless an object is a reranker."""
+    if isinstance(reranker, type) or not hasattr(reranker, "score"):
+        raise TypeError(
+            f"rerank: expected an object such as tercet.models.CrossEncoder(...), got {reranker!r}"
+        )
 
 
 def same_model(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -69,3 +108,18 @@ def load_recorded(fingerprint: dict[str, Any]) -> Encoder:
     if kind == "ColBERT.from_biencoder":
         return models.ColBERT.from_biencoder(name)
     raise ValueError(f"cannot load {describe(fingerprint)} by itself; pass it as encoder=")
+
+
+def reranked(
+    rerank: Reranker, query: str, found: list[tuple[Document, float]]
+) -> list[tuple[Document, float]]:
+    """Order what was found by the reranker's scores; equal ones stay as they were."""
+    if not found:
+        return []
+    scores = np.asarray(rerank.score(query, [document.content for document, _ in found]), np.float32)
+    if scores.shape != (len(found),) or np.isnan(scores).any():
+        raise ValueError(
+            f"expected {len(found)} scores from {type(rerank).__name__}, got shape {list(scores.shape)}"
+            + (" with NaN" if np.isnan(scores).any() else "")
+        )
+    return [(found[i][0], float(scores[i])) for i in np.argsort(-scores, kind="stable")]

@@ -7,12 +7,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
-import numpy as np
-
 from tercet.collection import Collection, Index
 from tercet.directory import Manifest
 from tercet.documents import Document, check_id, parse
-from tercet.encoders import Encoder, Reranker, describe, load_recorded, same_model
+from tercet.encoders import (
+    Encoder,
+    Reranker,
+    check_encoder,
+    check_reranker,
+    describe,
+    load_recorded,
+    reranked,
+    same_model,
+)
 from tercet.explain import TokenMatch, align
 
 __all__ = ["Result", "Retriever"]
@@ -73,11 +80,13 @@ class Retriever:
 
         Raises:
             FileExistsError: an index is there and ``overwrite`` is false, or something else is.
-            ValueError: an unknown kind or codec.
+            TypeError: ``encoder`` is no encoder.
+            ValueError: an unknown kind or codec, or a kind that the encoder does not make vectors for.
             BlockingIOError: another process is writing there.
         """
         if kind not in ("single", "multi"):
             raise ValueError(f"kind: expected 'single' or 'multi', got {kind!r}")
+        check_encoder(encoder, kind)
         codec = codec or ("float32" if kind == "single" else "int8")
         made = Collection.create(
             Path(path), kind, encoder.dim, codec, encoder.fingerprint(), overwrite=overwrite
@@ -207,6 +216,10 @@ class Retriever:
             TypeError: a query that is no str.
             ValueError: an empty query, ``k`` or ``depth`` below 1, scores that do not fit the texts.
         """
+        if not isinstance(query, (str, list, tuple)):
+            raise TypeError(f"query: expected str or a list of them, got {type(query).__name__}")
+        if rerank is not None:
+            check_reranker(rerank)
         queries = [query] if isinstance(query, str) else list(query)
         for i, text in enumerate(queries):
             if not isinstance(text, str):
@@ -221,7 +234,7 @@ class Retriever:
         vectors = self.encoder.encode_query(queries)
         found = self._collection.search(vectors, k if rerank is None else max(k, depth))
         if rerank is not None:
-            found = [_reranked(rerank, q, hits)[:k] for q, hits in zip(queries, found, strict=True)]
+            found = [reranked(rerank, q, hits)[:k] for q, hits in zip(queries, found, strict=True)]
         results = [[Result(d.id, score, d.title, d.text, d.metadata) for d, score in hits] for hits in found]
         return results[0] if isinstance(query, str) else results
 
@@ -279,21 +292,7 @@ class Retriever:
 
 def _check_model(collection: Collection, encoder: Encoder) -> None:
     """Refuse any model but the one that made the vectors."""
+    check_encoder(encoder)
     recorded, given = collection.manifest.encoder, encoder.fingerprint()
     if not same_model(recorded, given):
         raise ValueError(f"{collection.path} was made with {describe(recorded)}, got {describe(given)}")
-
-
-def _reranked(
-    rerank: Reranker, query: str, found: list[tuple[Document, float]]
-) -> list[tuple[Document, float]]:
-    """Order what was found by the reranker's scores; equal ones stay as they were."""
-    if not found:
-        return []
-    scores = np.asarray(rerank.score(query, [document.content for document, _ in found]), np.float32)
-    if scores.shape != (len(found),) or np.isnan(scores).any():
-        raise ValueError(
-            f"expected {len(found)} scores from {type(rerank).__name__}, got shape {list(scores.shape)}"
-            + (" with NaN" if np.isnan(scores).any() else "")
-        )
-    return [(found[i][0], float(scores[i])) for i in np.argsort(-scores, kind="stable")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from tercet.arrays import Rows, as_rows
+from tercet.arrays import Rows, as_rows, as_tokens
 
 __all__ = ["Hit", "Hits", "TokenVectors"]
 
@@ -46,11 +47,18 @@ class Hits:
         """Return the number of queries."""
         return len(self.ids)
 
-    def __getitem__(self, query: int) -> list[Hit]:
-        """Return the filled hits of one query, best first."""
+    @overload
+    def __getitem__(self, query: int) -> list[Hit]: ...
+    @overload
+    def __getitem__(self, query: slice) -> Hits: ...
+    def __getitem__(self, query: int | slice) -> list[Hit] | Hits:
+        """Return the filled hits of one query, best first; of a slice, the hits of those queries."""
+        if isinstance(query, slice):
+            return Hits(self.ids[query], self.scores[query])
+        row = operator.index(query)
         return [
             Hit(i, s)
-            for i, s in zip(self.ids[query].tolist(), self.scores[query].tolist(), strict=True)
+            for i, s in zip(self.ids[row].tolist(), self.scores[row].tolist(), strict=True)
             if not (isinstance(i, int) and i == -1 and s == -np.inf)
         ]
 
@@ -123,6 +131,11 @@ class TokenVectors:
         offsets = np.zeros(len(parts) + 1, np.int64)
         np.cumsum([len(p.data) for p in parts], out=offsets[1:])
         return cls._of(Rows(np.concatenate([p.data for p in parts]), parts[0].format), offsets)
+
+    @classmethod
+    def from_padded(cls, values: Any, mask: Any) -> TokenVectors:
+        """Take a padded batch ``[n, tokens, dim]`` where ``mask[n, tokens]`` is true."""
+        return as_tokens(values, "values", mask=mask)
 
     @property
     def rows(self) -> Rows:

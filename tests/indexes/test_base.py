@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 from typing import Any
 
@@ -516,3 +518,31 @@ def test_bad_k(k: int, index: Any) -> None:
         search(index, k)
     with pytest.raises(TypeError, match="k: expected an integer, got float"):
         search(index, 1.0)  # type: ignore[arg-type]
+
+
+def test_pickle_and_copy(index: Any) -> None:
+    index.add(documents(index, 5), ["a", "b", "c", "d", "e"])
+    for twin in (pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):
+        assert type(twin) is type(index)
+        assert twin.stats() == index.stats()
+        query = documents(index, 1, 3)
+        assert twin.search(query, 5).ids.tolist() == index.search(query, 5).ids.tolist()
+        twin.remove("a")
+    assert len(index) == 5
+
+
+def test_ids_without_an_order(index: Any) -> None:
+    with pytest.raises(TypeError, match="ids: expected a list of integers or strings, got set"):
+        index.add(documents(index, 2), {"x", "y"})
+    assert len(index) == 0
+
+
+def test_text_is_no_vector(index: Any) -> None:
+    with pytest.raises(TypeError, match="queries: expected vectors, got text"):
+        index.search("what causes anaemia?")
+
+
+def test_errors_name_the_filter(index: Any) -> None:
+    index.add(documents(index, 2))
+    with pytest.raises(TypeError, match="filter: expected integers or strings, got function"):
+        index.search(documents(index, 1), filter=lambda id: True)

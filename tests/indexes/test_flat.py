@@ -202,7 +202,7 @@ def test_vectors_of_every_format(codec: Any, rng: np.random.Generator) -> None:
         (np.ones((2, 4)), TypeError, "dtype float64 would lose data"),
         (np.ones((2, 4), int), TypeError, "dtype int64 would lose data"),
         ([[1, 2, 3, 4], [1, 2]], ValueError, "ragged"),
-        ([], ValueError, "got 0"),
+        ([], ValueError, "expected at least one row"),
         (None, TypeError, "NoneType"),
         (np.array([[1, 2, 3, np.inf]], F32), ValueError, "row 0 has a value that is not finite"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +20,7 @@ CODECS = ("float32", "bfloat16", "int8", "int4")
 Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
 
 
-class BaseIndex:
+class BaseIndex(ABC):
     """Ids and bookkeeping over a native index. Not public: use FlatIndex or MultiVectorIndex."""
 
     _native: _core.FlatIndex | _core.MultiVectorIndex
@@ -66,6 +67,19 @@ class BaseIndex:
         ids, next_id = state.pop("ids"), state.pop("next_id")
         storage.write(path, {**self._header(), "next_id": next_id}, ids, state)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy: through the settings and arrays that :meth:`save` writes."""
+        state = self._native.state()
+        header = {**self._header(), "next_id": state.pop("next_id")}
+        return type(self)._restore, ("pickle", header, state)
+
+    @classmethod
+    @abstractmethod
+    def _restore(
+        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
+    ) -> BaseIndex:
+        """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly."""
+
     def _header(self) -> dict[str, Any]:
         header: dict[str, Any] = {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
         return {**header, "seed": self.seed} if self.codec == "int4" else header
@@ -92,8 +106,8 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
         ids = ids.tolist()
     if isinstance(ids, (str, int)):
         ids = [ids]
-    if isinstance(ids, (bytes, bytearray)):
-        raise TypeError(f"ids: expected integers or strings, got {type(ids).__name__}")
+    if isinstance(ids, (bytes, bytearray, set, frozenset)):  # a set has no order to go by
+        raise TypeError(f"ids: expected a list of integers or strings, got {type(ids).__name__}")
     if not isinstance(ids, Iterable):
         raise TypeError(f"ids: expected integers or strings, got {type(ids).__name__}")
     items = list(ids)
@@ -151,7 +165,10 @@ def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | 
         if filter.ndim != 1:
             raise ValueError(f"filter: expected a mask bool[n], got shape {list(filter.shape)}")
         return np.ascontiguousarray(filter)
-    return as_ids(list(filter) if isinstance(filter, (set, frozenset)) else filter)
+    try:
+        return as_ids(list(filter) if isinstance(filter, (set, frozenset)) else filter)
+    except (TypeError, ValueError) as e:
+        raise type(e)(str(e).replace("ids:", "filter:", 1)) from None
 
 
 def id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:

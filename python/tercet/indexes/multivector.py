@@ -90,6 +90,8 @@ class MultiVectorIndex(BaseIndex):
             KeyError: a candidate that is not in this index.
         """
         tokens = self._tokens(queries, "queries")
+        if not isinstance(candidates, Hits):
+            raise TypeError(f"candidates: expected Hits of a search, got {type(candidates).__name__}")
         if len(candidates) != len(tokens):
             raise ValueError(f"candidates: expected {len(tokens)} rows, one per query, got {len(candidates)}")
         filters = [[hit.id for hit in hits] for hits in candidates]

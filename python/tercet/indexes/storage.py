@@ -13,6 +13,7 @@ The file's length is a multiple of 64. String ids are one section of UTF-8 bytes
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import operator
@@ -85,7 +86,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     name = os.fspath(path)
     if os.path.isdir(name):
-        raise ValueError(f"{name}: not a tercet index file but a directory")
+        raise ValueError(f"{name}: not a tercet index file but a directory (tercet.Retriever.open opens one)")
     with open(name, "rb") as file:
         data = file.read()
     if data[: len(_MAGIC)] != _MAGIC:
@@ -113,7 +114,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
                 raise ValueError("bytes between sections are not zero")
             end = stop
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, SyntaxError) as e:
-        raise ValueError(f"{name}: damaged index: header or sections: {e}") from None
+        raise ValueError(f"{name}: damaged index: {e}") from None
     if len(data) != _aligned(end) or any(data[end:]):
         raise ValueError(f"{name}: damaged index: expected {_aligned(end)} bytes, got {len(data)}")
     try:
@@ -142,6 +143,8 @@ def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
     """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut."""
     target = os.path.abspath(os.fspath(path))
     folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no such directory", folder)
     handle, temporary = tempfile.mkstemp(prefix=os.path.basename(target) + ".", suffix=".tmp", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
