@@ -105,6 +105,15 @@ def dot(queries: Array, docs: Array) -> Array:
     return scores
 
 
+def distance(queries: Array, docs: Array) -> Array:
+    """-|q - x|^2, float32[nq, nd]: the squares of rounded differences, added as products are."""
+    scores = np.zeros((len(queries), len(docs)), np.float32)
+    for k in range(queries.shape[1]):
+        difference = queries[:, None, k] - docs[None, :, k]
+        scores = fma(difference, difference, scores)
+    return 0 - scores
+
+
 def dot_int8(queries: Array, docs: Array) -> Array:
     """The integer dot products (exact in float64, which BLAS likes), rounded to float32 once."""
     return exact_dot(queries, docs).astype(np.float32)
@@ -306,6 +315,8 @@ def index_scores(queries: Array, rows: Array, metric: str, codec: str) -> Array:
         return stored_dot(queries, rows, codec)
     if metric == "cosine":
         return stored_dot(unit(queries), unit(rows), codec)
+    if codec == "float32":
+        return distance(queries, rows)
     # -|q - x|^2 = <2q, x> - |x|^2 - |q|^2; doubling is exact, rounding must not lift it above zero
     products = stored_dot(2 * queries, rows, codec)
     products += -squared_norms(decode(rows, codec)).astype(np.float32)[None, :]

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace tercet {
 namespace {
@@ -16,6 +17,8 @@ Format format_of(const py::array& array, const char* name) {
 }
 
 }  // namespace
+
+size_t threads_of(size_t given) { return given ? given : default_threads(); }
 
 RowsView rows_view(const py::array& array, const char* name) {
   RowsView view;
@@ -68,9 +71,10 @@ Ids ids_of(const py::object& ids) {
   }
 }
 
-py::object ids_to_python(const Ids& ids) {
-  if (const auto* ints = std::get_if<IntIds>(&ids)) {
-    return to_array(*ints, {static_cast<py::ssize_t>(ints->size())});
+py::object ids_to_python(Ids ids) {
+  if (auto* ints = std::get_if<IntIds>(&ids)) {
+    const auto size = static_cast<py::ssize_t>(ints->size());
+    return to_array(std::move(*ints), {size});
   }
   return py::cast(std::get<StringIds>(ids));
 }

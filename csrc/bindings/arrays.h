@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -25,13 +26,39 @@ std::vector<size_t> offsets_of(const py::array_t<int64_t>& array, size_t rows, c
 
 // A list of str, or an array of int64; None is handled by the caller.
 Ids ids_of(const py::object& ids);
-py::object ids_to_python(const Ids& ids);
+py::object ids_to_python(Ids ids);
 
 // A list of filters, each None, a bool array or ids.
 Filters filters_of(const py::list& filters);
 
 // (ids[nq, k], scores[nq, k]) with id -1 and score -inf in unfilled places.
 py::tuple results_to_python(Results results);
+
+// Runs `f` without the interpreter's lock. The lock is taken back outside of any destructor: when the
+// interpreter ends, that throws a daemon thread out, which a destructor turns into abort().
+template <class F>
+void without_gil(F f) {
+  std::exception_ptr error;
+  PyThreadState* const state = PyEval_SaveThread();
+  try {
+    f();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  PyEval_RestoreThread(state);
+  if (error) std::rethrow_exception(error);
+}
+
+// The same for what returns a value: a question to an index, which may wait for a change to end.
+template <class F>
+auto waiting(F f) {
+  decltype(f()) answer{};
+  without_gil([&] { answer = f(); });
+  return answer;
+}
+
+// The number of threads of a call, which must not change while it runs (the environment may).
+size_t threads_of(size_t given);
 
 // Hands a vector's storage to numpy.
 template <class T>

@@ -16,7 +16,7 @@ namespace {
 
 namespace py = pybind11;
 
-constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8", "int4"};
+constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8", "int4", "float32_l2"};
 
 Isa isa_of(const std::string& name) {
   for (Isa isa : supported_isas()) {

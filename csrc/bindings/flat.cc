@@ -15,15 +15,15 @@ Metric metric_of(const std::string& name) {
 
 py::object add(FlatIndex& index, const py::array& vectors, const py::object& ids, size_t threads) {
   const RowsView rows = float_rows(vectors, index.dim(), "vectors");
-  const bool given = !ids.is_none();
-  const Ids wanted = given ? ids_of(ids) : Ids();
+  std::optional<Ids> wanted;
+  if (!ids.is_none()) wanted = ids_of(ids);
+  const bool given = wanted.has_value();
   Ids used;
-  {
-    py::gil_scoped_release release;
+  without_gil([&] {
     used = index.add(reinterpret_cast<const float*>(rows.data), rows.stride / sizeof(float), rows.rows,
-                     given ? &wanted : nullptr, threads);
-  }
-  return ids_to_python(used);
+                     std::move(wanted), threads_of(threads));
+  });
+  return given ? ids : ids_to_python(std::move(used));
 }
 
 py::tuple search(const FlatIndex& index, const py::array_t<float, py::array::c_style>& queries, size_t k,
@@ -31,21 +31,22 @@ py::tuple search(const FlatIndex& index, const py::array_t<float, py::array::c_s
   const RowsView rows = float_rows(queries, index.dim(), "queries");
   const Filters allowed = filters_of(filters);
   Results results;
-  {
-    py::gil_scoped_release release;
-    results = index.search(queries.data(), rows.rows, k, allowed, exact, threads);
-  }
+  without_gil(
+      [&] { results = index.search(queries.data(), rows.rows, k, allowed, exact, threads_of(threads)); });
   return results_to_python(std::move(results));
 }
 
 py::array_t<float> get(const FlatIndex& index, const py::object& ids) {
-  std::vector<float> rows = index.get(ids_of(ids));
+  const Ids wanted = ids_of(ids);
+  std::vector<float> rows;
+  without_gil([&] { rows = index.get(wanted); });
   const auto n = static_cast<py::ssize_t>(rows.size() / index.dim());
   return to_array(std::move(rows), {n, static_cast<py::ssize_t>(index.dim())});
 }
 
 py::dict state(const FlatIndex& index) {
-  FlatIndex::State state = index.state();
+  FlatIndex::State state;
+  without_gil([&] { state = index.state(); });
   py::dict out;
   out["ids"] = ids_to_python(state.ids);
   const auto codes = static_cast<py::ssize_t>(state.codes.size()),
@@ -84,19 +85,22 @@ void register_flat(py::module_& m) {
           "remove",
           [](FlatIndex& index, const py::object& ids) {
             const Ids given = ids_of(ids);
-            py::gil_scoped_release release;
-            index.remove(given);
+            without_gil([&] { index.remove(given); });
           },
           py::arg("ids"))
       .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("exact"),
            py::arg("threads"))
       .def("get", &get, py::arg("ids"))
       .def(
-          "contains", [](const FlatIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
+          "contains",
+          [](const FlatIndex& index, const py::object& id) {
+            const Ids one = ids_of(id);
+            return waiting([&] { return index.contains(one); });
+          },
           py::arg("id"))
-      .def("ids", [](const FlatIndex& index) { return ids_to_python(index.ids()); })
-      .def("size", &FlatIndex::size)
-      .def("bytes", &FlatIndex::bytes)
+      .def("ids", [](const FlatIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
+      .def("size", [](const FlatIndex& index) { return waiting([&] { return index.size(); }); })
+      .def("bytes", [](const FlatIndex& index) { return waiting([&] { return index.bytes(); }); })
       .def("rescored",
            [](const FlatIndex& index) { return py::make_tuple(index.searched(), index.rescored()); })
       .def("state", &state)

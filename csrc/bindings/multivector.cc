@@ -15,14 +15,12 @@ TokenRows token_rows(const py::array& values, const py::array_t<int64_t>& offset
 py::object add(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
                const py::object& ids, size_t threads) {
   const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
-  const bool given = !ids.is_none();
-  const Ids wanted = given ? ids_of(ids) : Ids();
+  std::optional<Ids> wanted;
+  if (!ids.is_none()) wanted = ids_of(ids);
+  const bool given = wanted.has_value();
   Ids used;
-  {
-    py::gil_scoped_release release;
-    used = index.add(tokens, given ? &wanted : nullptr, threads);
-  }
-  return ids_to_python(used);
+  without_gil([&] { used = index.add(tokens, std::move(wanted), threads_of(threads)); });
+  return given ? ids : ids_to_python(std::move(used));
 }
 
 py::tuple search(const MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
@@ -30,15 +28,14 @@ py::tuple search(const MultiVectorIndex& index, const py::array& values, const p
   const TokenRows queries = token_rows(values, offsets, index.dim(), "queries");
   const Filters allowed = filters_of(filters);
   Results results;
-  {
-    py::gil_scoped_release release;
-    results = index.search(queries, k, allowed, threads);
-  }
+  without_gil([&] { results = index.search(queries, k, allowed, threads_of(threads)); });
   return results_to_python(std::move(results));
 }
 
 py::tuple get(const MultiVectorIndex& index, const py::object& ids) {
-  MultiVectorIndex::Tokens tokens = index.get(ids_of(ids));
+  const Ids wanted = ids_of(ids);
+  MultiVectorIndex::Tokens tokens;
+  without_gil([&] { tokens = index.get(wanted); });
   const auto texts = static_cast<py::ssize_t>(tokens.offsets.size());
   const auto rows = static_cast<py::ssize_t>(tokens.offsets.back());
   return py::make_tuple(to_array(std::move(tokens.values), {rows, static_cast<py::ssize_t>(index.dim())}),
@@ -46,7 +43,8 @@ py::tuple get(const MultiVectorIndex& index, const py::object& ids) {
 }
 
 py::dict state(const MultiVectorIndex& index) {
-  MultiVectorIndex::State state = index.state();
+  MultiVectorIndex::State state;
+  without_gil([&] { state = index.state(); });
   const auto codes = static_cast<py::ssize_t>(state.codes.size()),
              scales = static_cast<py::ssize_t>(state.scales.size());
   const auto offsets = static_cast<py::ssize_t>(state.offsets.size());
@@ -81,8 +79,7 @@ void register_multivector(py::module_& m) {
           "remove",
           [](MultiVectorIndex& index, const py::object& ids) {
             const Ids given = ids_of(ids);
-            py::gil_scoped_release release;
-            index.remove(given);
+            without_gil([&] { index.remove(given); });
           },
           py::arg("ids"))
       .def("search", &search, py::arg("values"), py::arg("offsets"), py::arg("k"), py::arg("filters"),
@@ -90,12 +87,17 @@ void register_multivector(py::module_& m) {
       .def("get", &get, py::arg("ids"))
       .def(
           "contains",
-          [](const MultiVectorIndex& index, const py::object& id) { return index.contains(ids_of(id)); },
+          [](const MultiVectorIndex& index, const py::object& id) {
+            const Ids one = ids_of(id);
+            return waiting([&] { return index.contains(one); });
+          },
           py::arg("id"))
-      .def("ids", [](const MultiVectorIndex& index) { return ids_to_python(index.ids()); })
-      .def("size", &MultiVectorIndex::size)
-      .def("num_tokens", &MultiVectorIndex::num_tokens)
-      .def("bytes", &MultiVectorIndex::bytes)
+      .def("ids",
+           [](const MultiVectorIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
+      .def("size", [](const MultiVectorIndex& index) { return waiting([&] { return index.size(); }); })
+      .def("num_tokens",
+           [](const MultiVectorIndex& index) { return waiting([&] { return index.num_tokens(); }); })
+      .def("bytes", [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes(); }); })
       .def("state", &state)
       .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"),
            py::arg("next_id"));

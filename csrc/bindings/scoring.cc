@@ -28,20 +28,22 @@ ScanRows borrowed(const RowsView& docs) {
   return rows;
 }
 
-py::array_t<float> dot(const py::array& q, const py::array& d, size_t threads) {
+py::array_t<float> dot(const py::array& q, const py::array& d, size_t given_threads) {
+  const size_t threads = threads_of(given_threads);
   const RowsView queries = rows_view(q, "queries"), docs = rows_view(d, "docs");
   check_pair(queries, docs);
   std::vector<float> scores(queries.rows * docs.rows);
-  {
-    py::gil_scoped_release release;
+  without_gil([&] {
     check_queries(queries);
     scan_dot(PackedQueries(queries), borrowed(docs), scores.data(), threads);
-  }
+  });
   return to_array(std::move(scores),
                   {static_cast<py::ssize_t>(queries.rows), static_cast<py::ssize_t>(docs.rows)});
 }
 
-py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::object& bias, size_t threads) {
+py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::object& bias,
+               size_t given_threads) {
+  const size_t threads = threads_of(given_threads);
   const RowsView queries = rows_view(q, "queries");
   RowsView docs = rows_view(d, "docs");
   check_pair(queries, docs);
@@ -54,8 +56,7 @@ py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::objec
     docs.bias = bias_array.data();
   }
   Results results;
-  {
-    py::gil_scoped_release release;
+  without_gil([&] {
     check_queries(queries);
     const auto hits = scan_topk(PackedQueries(queries), borrowed(docs), k, TieBreak(), threads);
     results.k = k;
@@ -69,20 +70,20 @@ py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::objec
       }
     }
     results.ids = std::move(ids);
-  }
+  });
   return results_to_python(std::move(results));
 }
 
 py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offsets, const py::array& d,
-                          const py::array_t<int64_t>& d_offsets, size_t threads) {
+                          const py::array_t<int64_t>& d_offsets, size_t given_threads) {
+  const size_t threads = threads_of(given_threads);
   const RowsView queries = rows_view(q, "queries"), docs = rows_view(d, "docs");
   check_pair(queries, docs);
   const std::vector<size_t> query_offsets = offsets_of(q_offsets, queries.rows, "queries");
   const std::vector<size_t> offsets = offsets_of(d_offsets, docs.rows, "docs");
   const size_t nq = query_offsets.size() - 1, nd = offsets.size() - 1;
   std::vector<float> scores(nq * nd);
-  {
-    py::gil_scoped_release release;
+  without_gil([&] {
     check_queries(queries);
     std::vector<TokenSpan> texts(nd);
     for (size_t i = 0; i < nd; ++i) texts[i] = {offsets[i], offsets[i + 1] - offsets[i]};
@@ -106,7 +107,7 @@ py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offs
                   });
       first = end;
     }
-  }
+  });
   return to_array(std::move(scores), {static_cast<py::ssize_t>(nq), static_cast<py::ssize_t>(nd)});
 }
 

@@ -41,12 +41,11 @@ struct AlignedAllocator {
 template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
-// Grows geometrically, then resizes: std::vector::resize alone may grow to the exact size, which makes many
-// small adds quadratic.
+// Makes room for `size` elements, after which resize() cannot fail. Geometric: reserving exact sizes makes
+// many small adds quadratic.
 template <class Vector>
-void grow(Vector& v, size_t size) {
+void make_room(Vector& v, size_t size) {
   if (size > v.capacity()) v.reserve(size > 2 * v.capacity() ? size : 2 * v.capacity());
-  v.resize(size);
 }
 
 }  // namespace tercet

@@ -8,7 +8,7 @@
 #include <deque>
 #include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -58,10 +58,14 @@ class Pool {
       std::lock_guard<std::mutex> lock(mutex_);
       try {
         while (threads_.size() + 1 < job.workers) threads_.emplace_back([this] { serve(); });
-      } catch (const std::system_error&) {
-        // The system gives no more threads: those that are there, at least this one, do the work.
+      } catch (const std::exception&) {
+        // The system gives no more threads, or memory: those that are there, at least this one, do the work.
       }
-      jobs_.push_back(&job);
+      try {
+        jobs_.push_back(&job);
+      } catch (const std::bad_alloc&) {
+        // This thread does the work alone.
+      }
     }
     wake_.notify_all();
     inside_job = true;

@@ -7,18 +7,20 @@ namespace tercet {
 
 // How the elements of a stored row are laid out. The bytes are the same on disk, in memory and on a GPU.
 enum class Format : uint8_t {
-  float32,   // IEEE binary32
-  bfloat16,  // the upper half of a binary32
-  int8,      // excess-128: byte = value + 128, value in [-127, 127]
-  int4,      // a nibble c in [0, 15] stands for 2 c - 15; byte i holds dimension i in its low nibble and
-             // dimension i + bytes in its high one, so that a vector of bytes unpacks to two of dimensions
+  float32,     // IEEE binary32
+  bfloat16,    // the upper half of a binary32
+  int8,        // excess-128: byte = value + 128, value in [-127, 127]
+  int4,        // a nibble c in [0, 15] stands for 2 c - 15; byte i holds dimension i in its low nibble and
+               // dimension i + bytes in its high one, so that a vector of bytes unpacks to two of dimensions
+  float32_l2,  // float32 that is scored by -|q - x|^2 instead of <q, x>
 };
-constexpr int kFormats = 4;
+constexpr int kFormats = 5;
 
 // Bytes of a row of `dim` elements; int4 rows are a whole number of 4-byte groups.
 constexpr size_t row_bytes(Format format, uint32_t dim) {
   switch (format) {
     case Format::float32:
+    case Format::float32_l2:
       return size_t{dim} * 4;
     case Format::bfloat16:
       return size_t{dim} * 2;

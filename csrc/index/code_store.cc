@@ -17,9 +17,15 @@ RowsView CodeStore::view() const {
   return view;
 }
 
+void CodeStore::reserve(size_t rows) {
+  make_room(codes_, rows * codec_->row_bytes(dim_));
+  if (codec_->has_scales()) make_room(scales_, rows);
+}
+
 void CodeStore::resize(size_t rows) {
-  grow(codes_, rows * codec_->row_bytes(dim_));
-  if (codec_->has_scales()) grow(scales_, rows);
+  reserve(rows);
+  codes_.resize(rows * codec_->row_bytes(dim_));
+  if (codec_->has_scales()) scales_.resize(rows);
   rows_ = rows;
 }
 

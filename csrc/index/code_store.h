@@ -18,7 +18,9 @@ class CodeStore {
   size_t bytes() const { return codes_.size() + scales_.size() * sizeof(uint16_t); }
   RowsView view() const;
 
-  // Makes room; new rows are uninitialised. Shrinking frees nothing.
+  // Makes room, after which resize() cannot fail.
+  void reserve(size_t rows);
+  // New rows are uninitialised. Shrinking frees nothing.
   void resize(size_t rows);
   void encode(size_t row, const float* vector) noexcept;
   void decode(size_t row, float* vector) const;

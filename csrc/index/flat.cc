@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <mutex>
 
@@ -47,39 +48,38 @@ void FlatIndex::encode(size_t slot, const float* vector, float* scratch) noexcep
     vector = scratch;
   }
   store_.encode(slot, vector);
-  if (!originals_ && metric_ != Metric::l2) return;
+  if (!originals_ && !has_bias()) return;
   store_.decode(slot, decoded);
   if (originals_) originals_->set(slot, vector, decoded);
-  if (metric_ == Metric::l2) bias_of(slot, originals_ ? vector : decoded);
+  if (has_bias()) bias_of(slot, originals_ ? vector : decoded);
 }
 
 void FlatIndex::bias_of(size_t slot, const float* vector) noexcept {
   bias_[slot] = static_cast<float>(-squared_norm(vector, dim()));
 }
 
-Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, const Ids* given, size_t threads) {
+Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, std::optional<Ids> given,
+                   size_t threads) {
   check_values(vectors, stride, count, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
-  const Ids ids = given ? *given : ids_.next_ids(count);
+  Ids ids = given ? std::move(*given) : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per vector, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
-  const size_t before = ids_.size();
-  const size_t after = std::max<size_t>(before, *std::max_element(slots.begin(), slots.end()) + size_t{1});
+  const size_t after =
+      std::max<size_t>(ids_.size(), *std::max_element(slots.begin(), slots.end()) + size_t{1});
+  // All that can fail comes before anything changes.
+  store_.reserve(after);
+  if (originals_) originals_->reserve(after);
+  if (has_bias()) make_room(bias_, after);
+  std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(2 * dim()));
+  const std::function<void(size_t, size_t)> encode_one = [&](size_t i, size_t worker) {
+    encode(slots[i], vectors + i * stride, scratch[worker].data());
+  };
+  ids_.add(ids, slots);
   store_.resize(after);
   if (originals_) originals_->resize(after);
-  if (metric_ == Metric::l2) grow(bias_, after);
-  std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(2 * dim()));
-  try {
-    ids_.add(ids, slots);
-  } catch (...) {
-    store_.resize(before);
-    if (originals_) originals_->resize(before);
-    throw;
-  }
-  // Nothing below can fail.
-  parallel_for(count, threads, [&](size_t i, size_t worker) {
-    encode(slots[i], vectors + i * stride, scratch[worker].data());
-  });
+  if (has_bias()) bias_.resize(after);
+  parallel_for(count, threads, encode_one);
   return ids;
 }
 
@@ -94,11 +94,11 @@ void FlatIndex::remove(const Ids& ids) {
     if (slot != last) {
       store_.move(last, slot, 1);
       if (originals_) originals_->move(last, slot);
-      if (metric_ == Metric::l2) bias_[slot] = bias_[last];
+      if (has_bias()) bias_[slot] = bias_[last];
     }
     store_.resize(last);
     if (originals_) originals_->resize(last);
-    if (metric_ == Metric::l2) bias_.resize(last);
+    if (has_bias()) bias_.resize(last);
   }
 }
 
@@ -137,17 +137,27 @@ std::vector<std::vector<uint32_t>> FlatIndex::to_rescore(const float* queries, s
 FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, const ScanRows& rows,
                                 bool exact, size_t threads) const {
   const uint32_t d = dim();
-  if (!originals_) return scan_topk(store_.codec().bind(queries, count, d), rows, k, ids_, threads);
-  const auto chosen = to_rescore(queries, count, k, rows, exact, threads);
-  const auto originals = make_float32_codec();
+  const auto bind_float32 = [&](const float* some, size_t n) {
+    return PackedQueries({reinterpret_cast<const uint8_t*>(some), n, d * sizeof(float), d, float_format()});
+  };
+  if (rows.rows.format == float_format())
+    return scan_topk(bind_float32(queries, count), rows, k, ids_, threads);
+  // A distance is a dot product: -|q - x|^2 = <2 q, x> - |x|^2 - |q|^2; doubling is exact, -|x|^2 is the
+  // row's bias, and |q|^2 does not change the order.
+  std::vector<float> prepared(queries, queries + count * d);
+  for (size_t i = 0; has_bias() && i < prepared.size(); ++i) prepared[i] *= 2;
+  if (!originals_) {
+    return scan_topk(store_.codec().bind(prepared.data(), count, d), rows, k, ids_, threads);
+  }
+  const auto chosen = to_rescore(prepared.data(), count, k, rows, exact, threads);
   Hits hits(count);
   parallel_for(count, threads, [&](size_t q, size_t) {
     if (chosen[q].empty()) return;
     ScanRows few;
-    few.rows = originals_->view(rows.rows.bias);
+    few.rows = originals_->view(float_format());
     few.list = chosen[q].data();
     few.list_size = chosen[q].size();
-    hits[q] = std::move(scan_topk(originals->bind(queries + q * d, 1, d), few, k, ids_, 1)[0]);
+    hits[q] = std::move(scan_topk(bind_float32(queries + q * d, 1), few, k, ids_, 1)[0]);
     rescored_ += chosen[q].size();
   });
   searched_ += count;
@@ -159,22 +169,16 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   const uint32_t d = dim();
   check_values(queries, d, count, d, limit(), "queries", threads);
   check_filters(filters, count);
-  // l2 is a dot product: -|q - x|^2 = <2q, x> - |x|^2 - |q|^2, doubling is exact, -|x|^2 is the row's bias
   std::vector<float> prepared(queries, queries + count * d);
-  std::vector<float> offsets(count, 0.0f);
-  for (size_t q = 0; q < count; ++q) {
-    float* const row = prepared.data() + q * d;
-    if (metric_ == Metric::cosine) normalise(row, d, row);
-    if (metric_ == Metric::l2) {
-      offsets[q] = static_cast<float>(squared_norm(row, d));
-      for (uint32_t j = 0; j < d; ++j) row[j] *= 2;
-    }
+  for (size_t q = 0; q < count && metric_ == Metric::cosine; ++q) {
+    normalise(prepared.data() + q * d, d, prepared.data() + q * d);
   }
 
   std::shared_lock lock(mutex_);
   ScanRows rows;
   rows.rows = store_.view();
-  if (metric_ == Metric::l2) rows.rows.bias = bias_.data();
+  if (rows.rows.format == Format::float32) rows.rows.format = float_format();
+  if (has_bias()) rows.rows.bias = bias_.data();
   Hits hits;
   const auto scan_some = [&](size_t first, size_t n) {
     for (auto& list : scan(prepared.data() + first * d, n, k, rows, exact, threads)) {
@@ -198,10 +202,13 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
       }
     }
   }
-  if (metric_ == Metric::l2) {
-    // Rounding may lift a distance of zero a little above it.
+  if (has_bias() && !originals_) {
+    // Rounding may lift a distance of zero a little above it, and make scores equal: the order is that of the
+    // finished ones.
     for (size_t q = 0; q < count; ++q) {
-      for (Candidate& c : hits[q]) c.score = std::min(c.score - offsets[q], 0.0f);
+      const auto offset = static_cast<float>(squared_norm(queries + q * d, d));
+      for (Candidate& c : hits[q]) c.score = std::min(c.score - offset, 0.0f);
+      std::sort(hits[q].begin(), hits[q].end(), BetterThan{&ids_});
     }
   }
   return make_results(hits, k, ids_);
@@ -260,13 +267,13 @@ void FlatIndex::restore(const State& state) {
   require(state.originals.size() == expected, "originals: expected ", expected, " values, got ",
           state.originals.size());
   if (originals_) originals_->resize(count);
-  if (metric_ == Metric::l2) bias_.resize(count);
+  if (has_bias()) bias_.resize(count);
   std::vector<float> decoded(dim());
-  for (size_t i = 0; i < count && (originals_ || metric_ == Metric::l2); ++i) {
+  for (size_t i = 0; i < count && (originals_ || has_bias()); ++i) {
     const float* const original = state.originals.data() + i * dim();
     store_.decode(i, decoded.data());
     if (originals_) originals_->set(i, original, decoded.data());
-    if (metric_ == Metric::l2) bias_of(i, originals_ ? original : decoded.data());
+    if (has_bias()) bias_of(i, originals_ ? original : decoded.data());
   }
   ids_.add(state.ids, slots);
   ids_.set_next(state.next_id);

@@ -2,10 +2,11 @@
 #pragma once
 #include <atomic>
 #include <memory>
-#include <shared_mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/shared_lock.h"
 #include "index/code_store.h"
 #include "index/originals.h"
 #include "index/scan.h"
@@ -20,7 +21,7 @@ class FlatIndex {
   FlatIndex(uint32_t dim, Metric metric, const std::string& codec, uint64_t seed, bool rescore);
 
   // Encodes `count` rows under `ids` (null: numbered on), replacing ids that are there. All or nothing.
-  Ids add(const float* vectors, size_t stride, size_t count, const Ids* ids, size_t threads);
+  Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
   // Without originals, the best by the scores of the codes. With them, the best of the kRescored k that rank
   // best by their codes; or, if `exact`, the best of all, which bounds of the codes' errors prove.
@@ -53,6 +54,12 @@ class FlatIndex {
  private:
   static constexpr size_t kRescored = 4;
 
+  // Distances of float32 vectors are computed from differences: <2 q, x> - |x|^2 - |q|^2 cancels where
+  // vectors are far from the origin and close to each other. Codes are coarser than that, and take the
+  // products.
+  bool has_bias() const { return metric_ == Metric::l2 && store_.codec().format() != Format::float32; }
+  Format float_format() const { return metric_ == Metric::l2 ? Format::float32_l2 : Format::float32; }
+
   using Hits = std::vector<std::vector<Candidate>>;
   // Prepared queries against `rows` (all, or a list).
   Hits scan(const float* queries, size_t count, size_t k, const ScanRows& rows, bool exact,
@@ -69,10 +76,11 @@ class FlatIndex {
   Metric metric_;
   CodeStore store_;
   std::unique_ptr<Originals> originals_;  // null: no rescoring
-  std::vector<float> bias_;               // l2: -(norm of the vector that is scored last)^2, by slot
+  std::vector<float>
+      bias_;  // by slot: -|x|^2 of the originals, else of what the codes stand for; see has_bias()
   mutable std::atomic<uint64_t> searched_{0}, rescored_{0};
   IdTable ids_;
-  mutable std::shared_mutex mutex_;
+  mutable SharedLock mutex_;
 };
 
 }  // namespace tercet

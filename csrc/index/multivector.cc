@@ -1,7 +1,9 @@
 #include "index/multivector.h"
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
+#include <new>
 #include <numeric>
 
 #include "core/error.h"
@@ -12,24 +14,26 @@ namespace tercet {
 MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed)
     : store_(make_codec(codec, dim, seed), dim) {}
 
-Ids MultiVectorIndex::add(const TokenRows& tokens, const Ids* given, size_t threads) {
+Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, size_t threads) {
   const size_t count = tokens.count(), total = tokens.offsets.back();
   check_values(tokens.values, tokens.stride, total, dim(), store_.codec().max_magnitude(), "vectors",
                threads);
   std::unique_lock lock(mutex_);
-  const Ids ids = given ? *given : ids_.next_ids(count);
+  Ids ids = given ? std::move(*given) : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
   const size_t before = ids_.size(), first_row = store_.rows();
+  // All that can fail comes before anything changes.
+  store_.reserve(first_row + total);
+  make_room(spans_, before + count);
+  constexpr size_t kRows = 256;
+  const std::function<void(size_t, size_t)> encode_some = [&](size_t task, size_t) {
+    for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
+      store_.encode(first_row + row, tokens.values + row * tokens.stride);
+    }
+  };
+  ids_.add(ids, slots);
   store_.resize(first_row + total);
-  if (before + count > spans_.capacity()) spans_.reserve(std::max(before + count, 2 * spans_.capacity()));
-  try {
-    ids_.add(ids, slots);
-  } catch (...) {
-    store_.resize(first_row);
-    throw;
-  }
-  // Nothing below can fail.
   for (size_t i = 0; i < count; ++i) {
     const TokenSpan span{first_row + tokens.offsets[i], tokens.offsets[i + 1] - tokens.offsets[i]};
     if (slots[i] < before) {
@@ -40,12 +44,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, const Ids* given, size_t thre
     }
     living_rows_ += span.count;
   }
-  constexpr size_t kRows = 256;
-  parallel_for((total + kRows - 1) / kRows, threads, [&](size_t task, size_t) {
-    for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
-      store_.encode(first_row + row, tokens.values + row * tokens.stride);
-    }
-  });
+  parallel_for((total + kRows - 1) / kRows, threads, encode_some);
   compact_if_worth_it();
   return ids;
 }
@@ -66,7 +65,12 @@ void MultiVectorIndex::remove(const Ids& ids) {
 
 void MultiVectorIndex::compact_if_worth_it() {
   if (store_.rows() - living_rows_ <= living_rows_) return;
-  std::vector<uint32_t> order(spans_.size());
+  std::vector<uint32_t> order;
+  try {
+    order.resize(spans_.size());
+  } catch (const std::bad_alloc&) {
+    return;  // another time: what was asked for is done
+  }
   std::iota(order.begin(), order.end(), 0u);
   std::sort(order.begin(), order.end(),
             [&](uint32_t a, uint32_t b) { return spans_[a].begin < spans_[b].begin; });

@@ -1,8 +1,9 @@
 // MultiVectorIndex: late interaction over token vectors, scored by exact MaxSim over what is stored.
 #pragma once
-#include <shared_mutex>
+#include <optional>
 #include <string>
 
+#include "core/shared_lock.h"
 #include "index/code_store.h"
 #include "index/scan.h"
 #include "index/search.h"
@@ -22,7 +23,7 @@ class MultiVectorIndex {
  public:
   MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed = 0);
 
-  Ids add(const TokenRows& tokens, const Ids* ids, size_t threads);
+  Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
   Results search(const TokenRows& queries, size_t k, const Filters& filters, size_t threads) const;
 
@@ -58,7 +59,7 @@ class MultiVectorIndex {
   std::vector<TokenSpan> spans_;  // by slot
   size_t living_rows_ = 0;
   IdTable ids_;
-  mutable std::shared_mutex mutex_;
+  mutable SharedLock mutex_;
 };
 
 }  // namespace tercet

@@ -8,10 +8,17 @@
 
 namespace tercet {
 
+void Originals::reserve(size_t rows) {
+  make_room(values_, rows * dim_);
+  make_room(errors_, rows);
+  make_room(lengths_, rows);
+}
+
 void Originals::resize(size_t rows) {
-  grow(values_, rows * dim_);
-  grow(errors_, rows);
-  grow(lengths_, rows);
+  reserve(rows);
+  values_.resize(rows * dim_);
+  errors_.resize(rows);
+  lengths_.resize(rows);
 }
 
 void Originals::set(size_t row, const float* vector, const float* decoded) noexcept {
@@ -26,14 +33,13 @@ void Originals::move(size_t from, size_t to) noexcept {
   lengths_[to] = lengths_[from];
 }
 
-RowsView Originals::view(const float* bias) const {
+RowsView Originals::view(Format format) const {
   RowsView view;
   view.data = reinterpret_cast<const uint8_t*>(values_.data());
   view.rows = errors_.size();
   view.stride = dim_ * sizeof(float);
   view.dim = dim_;
-  view.format = Format::float32;
-  view.bias = bias;
+  view.format = format;
   return view;
 }
 
@@ -41,14 +47,17 @@ RowsView Originals::view(const float* bias) const {
 //   |<q, x> - <q', x'>| <= |q| |x - x'| + |q - q'| |x'|            (Cauchy-Schwarz)
 // and each of the two is computed with at most dim + 16 roundings, of sums no larger than |q| |x| and what
 // the scales and the bias make of them: 2 (dim + 32) 2^-24 of the lengths' product covers both, and twice the
-// last place of the bias its addition. Subnormals that an instruction flushes are below 2^-120 in all.
+// last place of the bias its addition. A distance is computed from differences, whose squares sum up to at
+// most 2 (|q|^2 + |x|^2). Subnormals that an instruction flushes are below 2^-120 in all.
 void Originals::bounds(double query_length, double query_error, const float* bias, float* upper,
                        float* widths) const noexcept {
   const double rounding = 2 * (static_cast<double>(dim_) + 32) * 0x1p-24;
   const double tiny = static_cast<double>(dim_) * 0x1p-120;
   for (size_t i = 0; i < errors_.size(); ++i) {
     const double shift = bias ? bias[i] : 0;
+    const double half = bias ? query_length / 2 : 0, length = bias ? lengths_[i] : 0;
     const double bound = query_length * errors_[i] + query_error * lengths_[i] +
+                         2 * rounding * (half * half + length * length) +
                          rounding * (query_length + query_error) * lengths_[i] + 0x1p-21 * std::abs(shift) +
                          tiny;
     upper[i] = static_cast<float>(shift + bound * (1 + 0x1p-20));

@@ -12,13 +12,15 @@ class Originals {
  public:
   explicit Originals(uint32_t dim) : dim_(dim) {}
 
+  // Makes room, after which resize() cannot fail.
+  void reserve(size_t rows);
   void resize(size_t rows);
   // `decoded`: what the codes of the vector stand for.
   void set(size_t row, const float* vector, const float* decoded) noexcept;
   void move(size_t from, size_t to) noexcept;
 
   const float* row(size_t i) const { return values_.data() + i * dim_; }
-  RowsView view(const float* bias) const;
+  RowsView view(Format format) const;
   size_t bytes() const { return values_.size() * 4 + errors_.size() * 8; }
 
   // For every row, bounds of |score of the vector - score of its code| plus the row's bias, for queries of

@@ -98,6 +98,21 @@ struct Float32 {
   static TERCET_INLINE Vec scale_row(Vec score, const Panel&, int) { return score; }
 };
 
+// -|q - x|^2
+struct Distance : Float32 {
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
+    const __m256 difference = _mm256_sub_ps(q, b);
+    return _mm256_fmadd_ps(difference, difference, acc);
+  }
+  template <class S>
+  static TERCET_INLINE Vec score(Acc acc, const S&, int) {
+    return _mm256_sub_ps(_mm256_setzero_ps(), acc);
+  }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t*) {
+    return _mm256_sub_ps(_mm256_setzero_ps(), acc);
+  }
+};
+
 struct Bfloat16 : Float32 {
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr Rows kRows = Rows::widened;
@@ -287,7 +302,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   if (format == Format::int8 || format == Format::int4) return true;
-  const bool wide = format == Format::float32;
+  const bool wide = format != Format::bfloat16;
   const size_t bytes = count * (wide ? 4 : 2);
   __m256i all = _mm256_setzero_si256();  // the sign is shifted out, then unsigned maxima
   size_t i = 0;
@@ -333,6 +348,7 @@ const Kernels kAvx2Kernels = {
         panel_kernels<Bfloat16>("avx2 fma, widened", pack_bfloat16_widened),
         panel_kernels<Int8>("avx2 maddwd", pack_int8),
         panel_kernels<Int4>("avx2 maddwd, unpacked", pack_int8),
+        panel_kernels<Distance>("avx2 fma", pack_float32),
     },
     pair<float>,
     pair<uint16_t>,

@@ -37,6 +37,21 @@ struct Float32 : Unscaled {
   static TERCET_INLINE Broadcast load_rows(const uint8_t* p) { return load_query(p); }
 };
 
+// -|q - x|^2
+struct Distance : Float32 {
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
+    const __m512 difference = _mm512_sub_ps(q, b);
+    return _mm512_fmadd_ps(difference, difference, acc);
+  }
+  template <class S>
+  static TERCET_INLINE Vec score(Acc acc, const S&, int) {
+    return _mm512_sub_ps(_mm512_setzero_ps(), acc);
+  }
+  static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t*) {
+    return _mm512_sub_ps(_mm512_setzero_ps(), acc);
+  }
+};
+
 struct Bfloat16 : Float32 {
   template <int RT>
   static constexpr int kTokens = 8;  // the widened rows take L1
@@ -250,7 +265,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   if (format == Format::int8 || format == Format::int4) return true;
-  const bool wide = format == Format::float32;
+  const bool wide = format != Format::bfloat16;
   const size_t bytes = count * (wide ? 4 : 2);
   __m512i all = _mm512_setzero_si512();  // the sign is shifted out, then unsigned maxima
   const auto look = [&](__m512i v) {
@@ -286,6 +301,7 @@ const Kernels kAvx512Kernels = {
          peak<Int8<true>>},
         {"avx512 vnni, unpacked", Int4<true>::kPanelGroupBytes, pack_int8, maxsim_int4, dot_int4, filter_int4,
          peak<Int4<true>>},
+        panel_kernels<Distance>("avx512 fma", pack_float32),
     },
     pair<float>,
     pair<uint16_t>,

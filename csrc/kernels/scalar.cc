@@ -62,6 +62,24 @@ int32_t value_int4(const uint8_t* row, uint32_t dim, uint32_t k) {
   return 2 * (k < half ? row[k] & 15 : row[k - half] >> 4) - 15;
 }
 
+// -|q - x|^2: each difference is rounded, its square added as a product is.
+struct Distance {
+  static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
+    const float* values = reinterpret_cast<const float*>(panel.values);
+    const uint8_t* row = rows.data + i * rows.stride;
+    for (int r = 0; r < kPanelRows; ++r) out[r] = 0;
+    for (uint32_t k = 0; k < rows.dim; ++k) {
+      const float x = element_float32(row, k);
+      for (int r = 0; r < kPanelRows; ++r) {
+        const float difference = values[k * kPanelRows + r] - x;
+        out[r] = fused(difference, difference, out[r]);
+      }
+    }
+    for (int r = 0; r < kPanelRows; ++r) out[r] = 0 - out[r];
+  }
+  static float scale(const Panel&, int) { return 1; }
+};
+
 template <auto kValue>
 struct Integers {
   static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
@@ -188,6 +206,7 @@ const Kernels kScalarKernels = {
         panel_kernels<Floats<element_bfloat16>>("scalar", kPanelRows * 8, pack_bfloat16_widened),
         panel_kernels<Integers<value_int8>>("scalar", kPanelRows * 4, pack_int8),
         panel_kernels<Integers<value_int4>>("scalar", kPanelRows * 4, pack_int8),
+        panel_kernels<Distance>("scalar", kPanelRows * 4, pack_float32),
     },
     pair<float>,
     pair<uint16_t>,

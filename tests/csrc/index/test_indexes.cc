@@ -45,8 +45,7 @@ TEST(flat_index_follows_a_map) {
           index.remove(Ids(present));
         } else {
           const std::vector<float> rows = vectors(ids.size(), kDim, random);
-          const Ids given(ids);
-          index.add(rows.data(), kDim, ids.size(), &given, 2);
+          index.add(rows.data(), kDim, ids.size(), Ids(ids), 2);
           for (size_t i = 0; i < ids.size(); ++i) {
             model[ids[i]] = {rows.begin() + static_cast<long>(i * kDim),
                              rows.begin() + static_cast<long>((i + 1) * kDim)};
@@ -81,7 +80,7 @@ TEST(multivector_index_compacts_and_keeps_every_token) {
       const size_t tokens = random() % 20;
       std::vector<float> rows = vectors(tokens, kDim, random);
       const Ids given(IntIds{id});
-      index.add({rows.data(), kDim, {0, tokens}}, &given, 1);
+      index.add({rows.data(), kDim, {0, tokens}}, given, 1);
       model[id] = rows;
     }
     for (const auto& [key, rows] : model) CHECK(index.get(Ids(IntIds{key})).values == rows);
@@ -108,7 +107,7 @@ TEST(searching_while_changing) {
   for (int step = 0; step < 300; ++step) {
     const std::vector<float> rows = vectors(12, kDim, random);
     const Ids ids(IntIds{step % 20, 100 + step % 7});
-    index.add({rows.data(), kDim, {0, 5, 12}}, &ids, 2);
+    index.add({rows.data(), kDim, {0, 5, 12}}, ids, 2);
     if (step % 3 == 0) index.remove(Ids(IntIds{step % 20}));
   }
   stop = true;

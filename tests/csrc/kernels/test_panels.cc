@@ -54,7 +54,7 @@ struct Problem {
       const uint16_t half = float_to_bfloat16(x);
       const int code = static_cast<int>(random() % 255) - 127;
       const uint8_t byte = static_cast<uint8_t>(query ? code : code + 128);
-      if (format == Format::float32) std::memcpy(out + 4 * i, &x, 4);
+      if (format == Format::float32 || format == Format::float32_l2) std::memcpy(out + 4 * i, &x, 4);
       if (format == Format::bfloat16) std::memcpy(out + 2 * i, &half, 2);
       if (format == Format::int8 || format == Format::int4) out[i] = byte;
     }
@@ -160,7 +160,8 @@ void compare(const Kernels& level, const Problem& p) {
 TEST(every_level_equals_scalar) {
   std::mt19937 random(7);
   for (const Isa isa : supported_isas()) {
-    for (const Format format : {Format::float32, Format::bfloat16, Format::int8, Format::int4}) {
+    for (const Format format :
+         {Format::float32, Format::bfloat16, Format::int8, Format::int4, Format::float32_l2}) {
       for (const uint32_t dim :
            {1u, 2u, 3u, 5u, 7u, 16u, 31u, 33u, 64u, 100u, 128u, 129u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
         for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32})
