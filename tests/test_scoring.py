@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -453,3 +454,50 @@ def test_threads_of_the_environment_change_nothing() -> None:
     for other in others:
         for name, result in one.items():
             assert same_bits(other[name], result), name
+
+
+def test_distances_far_from_the_origin() -> None:
+    """Expanding the square would cancel: 1000.02 and 1000.01 would be as near as 1000 itself."""
+    docs = np.array([[1000.02], [1000.01], [1000]], F32)
+    hits = tercet.topk(np.array([1000], F32), docs, 3, metric="l2")
+    assert hits.ids.tolist() == [[2, 1, 0]]
+    np.testing.assert_allclose(hits.scores, [[0, -1e-4, -4e-4]], atol=5e-6)
+    hits = tercet.topk(np.array([1000], F32), np.array([[1e-6], [3e-6], [2e-6]], F32), 3, metric="l2")
+    assert hits.ids.tolist() == [[0, 1, 2]]  # equal scores
+
+
+def test_a_changing_number_of_threads(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """The environment is read once a call."""
+    docs = rng.standard_normal((50000, 8)).astype(F32)
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            for n in "18":
+                os.environ["TERCET_NUM_THREADS"] = n
+
+    monkeypatch.setenv("TERCET_NUM_THREADS", "1")
+    want = tercet.topk(docs[:4], docs, 5)
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(100):
+            assert same_bits(tercet.topk(docs[:4], docs, 5).ids, want.ids)
+    finally:
+        done.set()
+        changing.join()
+
+
+def test_a_daemon_thread_may_be_searching_at_exit() -> None:
+    code = """
+import threading, time, numpy, tercet
+docs = numpy.ones((20000, 64), numpy.float32)
+def search():
+    while True:
+        tercet.topk(docs[:50], docs, 5)
+threading.Thread(target=search, daemon=True).start()
+time.sleep(0.3)
+"""
+    for _ in range(3):
+        done = run_python(code)
+        assert (done.returncode, done.stderr) == (0, "")

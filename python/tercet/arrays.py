@@ -167,9 +167,13 @@ def _as_array(x: Any, name: str) -> tuple[npt.NDArray[Any], Format]:
 def _as_host(x: Any, name: str) -> tuple[npt.NDArray[Any], bool]:
     """Return ``x`` as a numpy array, and whether DLPack called its elements bfloat16."""
     if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{name}: expected an array without a mask, got {type(x).__name__}")
         return x, False
     if hasattr(x, "__dlpack__"):
         x = x.detach() if getattr(x, "requires_grad", False) else x  # torch refuses to export a leaf
+        if hasattr(x, "is_neg") and x.is_neg():
+            x = x.resolve_neg()  # a view whose sign is a flag, which DLPack does not carry
         device = tuple(x.__dlpack_device__())
         if device[0] not in _CPU_DEVICES:
             if not hasattr(x, "cpu"):

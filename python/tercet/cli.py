@@ -153,10 +153,20 @@ def _search(args: argparse.Namespace) -> int:
             record: dict[str, Any] = {"rank": rank, **result._asdict()}
             if args.explain:
                 record["explain"] = [match._asdict() for match in matches]
-            print(json.dumps(record, ensure_ascii=False))
+            line = json.dumps(record, ensure_ascii=False)
+            # a lone surrogate, which JSON can hold and UTF-8 cannot
+            print(line if _encodable(line) else json.dumps(record))
         else:
             _show(rank, result, matches)
     return 0
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
@@ -238,7 +248,11 @@ def _encoder(model: str | None, kind: str) -> Encoder:
 def _open_text(name: str) -> contextlib.AbstractContextManager[IO[str]]:
     if name == "-":
         return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    return gzip.open(name, "rt", encoding="utf-8") if name.endswith(".gz") else open(name, encoding="utf-8")
+    return (
+        gzip.open(name, "rt", encoding="utf-8-sig")
+        if name.endswith(".gz")
+        else open(name, encoding="utf-8-sig")
+    )
 
 
 def _records(lines: IO[str], name: str) -> Iterator[Any]:

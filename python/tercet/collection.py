@@ -10,8 +10,18 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
 
-from tercet.directory import DOCUMENTS, Manifest, index_name, is_ours, read_manifest, remove_stale, writing
-from tercet.documents import Document, DocumentStore
+from tercet.directory import (
+    DOCUMENTS,
+    MANIFEST,
+    Manifest,
+    index_name,
+    is_ours,
+    read_manifest,
+    remove_documents,
+    remove_stale,
+    writing,
+)
+from tercet.documents import Document, DocumentStore, is_blank
 from tercet.encoders import describe, same_model
 from tercet.indexes import FlatIndex, MultiVectorIndex
 from tercet.indexes import open as open_index
@@ -62,7 +72,8 @@ class Change:
             keys = {id: key for key, id in self._store.keys(ids) if key in self.index}
         missing = [id for id in ids if id not in keys]
         if missing:
-            raise KeyError(f"no documents with ids {missing}")
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise KeyError(f"no documents with ids {missing[:5]}{more}")
         if keys:
             self.index.remove(list(keys.values()))
             self.removed += keys.values()
@@ -81,7 +92,7 @@ class Collection:
     """
 
     def __init__(self, path: Path, state: _State | None = None) -> None:
-        self.path = path
+        self.path = path.absolute()  # the process may change its directory
         self._replaces = state is not None  # the directory holds another index until the first commit
         self._state = state or _current(path)
         self._lock = Lock()  # of the SQLite connection
@@ -93,24 +104,25 @@ class Collection:
     ) -> Collection:
         """Make an empty one; arguments and errors are those of :meth:`tercet.Retriever.create`."""
         index = _CLASSES[kind](dim, codec=codec)
+        path = path.absolute()
         path.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(entry.name for entry in path.iterdir() if not is_ours(entry.name))
-        if foreign:
-            try:
-                generation = read_manifest(path).generation
-            except ValueError as e:
-                raise FileExistsError(f"{path} is not empty and holds no index to replace: {e}") from None
-            if not overwrite and len(_current(path).index) > 0:
-                raise FileExistsError(
-                    f"{path} holds an index already: Retriever.open opens it, overwrite=True replaces it"
-                )
-            return cls(
-                path, _State(Manifest(kind, codec, encoder, index_name(generation), generation), index)
-            )
-        manifest = Manifest(kind, codec, encoder, index_name(1), 1)
+        _refuse_foreign(path)  # before a lock is laid among somebody's files
         with writing(path):
-            for entry in path.glob(DOCUMENTS + "*"):  # of a create that was killed
-                entry.unlink()
+            # Again: what is there must not change between a look and what follows from it.
+            _refuse_foreign(path)
+            if (path / MANIFEST).exists():
+                try:
+                    generation = read_manifest(path).generation
+                except ValueError as e:
+                    raise FileExistsError(f"{path} holds no index to replace: {e}") from None
+                if not overwrite and len(_current(path).index) > 0:
+                    raise FileExistsError(
+                        f"{path} holds an index already: Retriever.open opens it, overwrite=True replaces it"
+                    )
+                replacing = Manifest(kind, codec, encoder, index_name(generation), generation)
+                return cls(path, _State(replacing, index))
+            manifest = Manifest(kind, codec, encoder, index_name(1), 1)
+            remove_documents(path)
             DocumentStore(path / DOCUMENTS, create=True).close()
             index.save(path / manifest.index)
             manifest.write(path)
@@ -159,7 +171,7 @@ class Collection:
         """Return for each query the ``k`` best documents and their scores, best first."""
         while True:
             state = self._state
-            hits = list(state.index.search(vectors, k))
+            hits = list(state.index.search(vectors, max(1, min(k, len(state.index)))))
             keys = {int(hit.id) for row in hits for hit in row}
             with self._lock:
                 documents = self._store.get(list(keys))
@@ -228,6 +240,16 @@ class Collection:
                 f"{describe(newest.manifest.encoder)}"
             )
         return newest
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise FileExistsError if a directory without a manifest holds what tercet did not write."""
+    if (path / MANIFEST).exists():
+        return
+    foreign = sorted(entry.name for entry in path.iterdir() if not is_ours(entry.name))
+    if foreign or not is_blank(path / DOCUMENTS):
+        named = ", ".join(foreign[:3]) or DOCUMENTS
+        raise FileExistsError(f"{path} is not empty and holds no index to replace: {named}")
 
 
 def holds_documents(path: Path) -> bool:

@@ -24,14 +24,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tercet.indexes.storage import replace_file
+from tercet.indexes.storage import TEMPORARY, replace_file
 
-__all__ = ["DOCUMENTS", "Manifest", "index_name", "is_ours", "read_manifest", "remove_stale", "writing"]
+__all__ = [
+    "DOCUMENTS",
+    "Manifest",
+    "index_name",
+    "is_ours",
+    "read_manifest",
+    "remove_documents",
+    "remove_stale",
+    "writing",
+]
 
 FORMAT = "tercet-retriever"
 VERSION = 1
 MANIFEST, DOCUMENTS, LOCK = "manifest.json", "documents.sqlite", "writer.lock"
 
+# SQLite's own files beside a database
+_DATABASE = (DOCUMENTS, *(DOCUMENTS + suffix for suffix in ("-journal", "-wal", "-shm")))
 _INDEX_NAME = re.compile(r"index-(\d+)\.tercet")
 
 
@@ -111,16 +122,27 @@ def index_name(generation: int) -> str:
 
 
 def is_ours(name: str) -> bool:
-    """Tell whether a directory entry is one that an index without a manifest may consist of."""
-    return name == LOCK or name.startswith((DOCUMENTS, MANIFEST + ".", "index-"))
+    """Tell whether a directory entry is one that tercet wrote, the manifest aside."""
+    return name in (LOCK, *_DATABASE) or _INDEX_NAME.fullmatch(name) is not None or _is_temporary(name)
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".tercet-") and name.endswith(TEMPORARY)
 
 
 def remove_stale(directory: Path, current: str) -> None:
     """Delete all index files but the current one, and what killed writers left half written."""
     for entry in directory.iterdir():
-        if entry.name.startswith(("index-", MANIFEST + ".")) and entry.name != current:
+        stale = _INDEX_NAME.fullmatch(entry.name) is not None and entry.name != current
+        if stale or _is_temporary(entry.name):
             with suppress(OSError):  # Windows keeps a file that a reader has mapped; a later commit gets it
                 entry.unlink()
+
+
+def remove_documents(directory: Path) -> None:
+    """Delete the document store of a create that was killed."""
+    for name in _DATABASE:
+        (directory / name).unlink(missing_ok=True)
 
 
 @contextmanager

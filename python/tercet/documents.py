@@ -109,6 +109,17 @@ def _names(item: Any) -> list[str]:
     return sorted(str(key) for key in item) if isinstance(item, Mapping) else ["text"]
 
 
+def is_blank(path: Path) -> bool:
+    """Tell whether a file is a document store, or not there: what a create that was killed may have left."""
+    if not path.exists():
+        return True
+    try:
+        DocumentStore(path).close()
+    except ValueError:
+        return path.stat().st_size == 0
+    return True
+
+
 class DocumentStore:
     """Texts and metadata by key, in one SQLite file.
 

@@ -51,14 +51,14 @@ def align(
     Raises:
         ValueError: the numbers of tokens and vectors differ, or the document has no vectors.
     """
+    if len(document) == 0:
+        raise ValueError("the document has no vectors, so nothing in it matches")
     grid = maxsim_grid(query, document)
     if grid.shape != (len(query_tokens), len(document_tokens)):
         raise ValueError(
             f"expected a token for each of {grid.shape[0]} query and {grid.shape[1]} document vectors, "
             f"got {len(query_tokens)} and {len(document_tokens)}"
         )
-    if grid.shape[1] == 0:
-        raise ValueError("the document has no vectors, so nothing in it matches")
     best = grid.argmax(axis=1).tolist()
     similarities = grid.max(axis=1)
     total = float(np.sum(similarities, dtype=np.float64))

@@ -21,6 +21,7 @@ from tercet.encoders import (
     same_model,
 )
 from tercet.explain import TokenMatch, align
+from tercet.scoring import check_k
 
 __all__ = ["Result", "Retriever"]
 
@@ -226,9 +227,7 @@ class Retriever:
                 raise TypeError(f"query {i}: expected str, got {type(text).__name__}")
             if not text.strip():
                 raise ValueError(f"query {i}: expected text, got {text!r}")
-        for name, value in (("k", k), ("depth", depth)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        k, depth = check_k(k, "k"), check_k(depth, "depth")
         if not queries:
             return []
         vectors = self.encoder.encode_query(queries)

@@ -109,11 +109,11 @@ def cpu_info() -> dict[str, Any]:
     return _core.cpu_info()
 
 
-def check_k(k: int) -> int:
+def check_k(k: int, name: str = "k") -> int:
     """Return ``k`` as int; ValueError unless it is at least 1, TypeError unless it is an integer."""
-    value = _integer(k, "k")
+    value = _integer(k, name)
     if not 1 <= value < 2**31:
-        raise ValueError(f"k: expected at least 1 (and less than 2**31), got {value}")
+        raise ValueError(f"{name}: expected at least 1 (and less than 2**31), got {value}")
     return value
 
 

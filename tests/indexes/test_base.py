@@ -546,3 +546,25 @@ def test_errors_name_the_filter(index: Any) -> None:
     index.add(documents(index, 2))
     with pytest.raises(TypeError, match="filter: expected integers or strings, got function"):
         index.search(documents(index, 1), filter=lambda id: True)
+
+
+def test_writers_are_not_starved(index: Any) -> None:
+    """Searches that always overlap must not keep an add from beginning."""
+    index.add(documents(index, 2000))
+    done = threading.Event()
+
+    def search() -> None:
+        while not done.is_set():
+            index.search(documents(index, 40), 5, threads=1)
+
+    searching = [threading.Thread(target=search) for _ in range(6)]
+    for thread in searching:
+        thread.start()
+    adding = threading.Thread(target=lambda: index.add(documents(index, 1), [99999]), daemon=True)
+    adding.start()
+    adding.join(60)
+    began = not adding.is_alive()
+    done.set()
+    for thread in searching:
+        thread.join()
+    assert began

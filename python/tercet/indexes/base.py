@@ -54,7 +54,10 @@ class BaseIndex(ABC):
             one = as_ids(id) if np.ndim(id) == 0 else None  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return False
-        return one is not None and self._native.contains(one)
+        try:
+            return one is not None and self._native.contains(one)
+        except ValueError:  # a string that no id can be
+            return False
 
     @property
     def nbytes(self) -> int:

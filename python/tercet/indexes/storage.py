@@ -18,16 +18,20 @@ import json
 import math
 import operator
 import os
+import secrets
+import stat
 import struct
-import tempfile
 import zlib
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["read", "replace_file", "write"]
+__all__ = ["TEMPORARY", "read", "replace_file", "write"]
+
+TEMPORARY = ".tmp"  # how the name of a half-written file ends; it begins with ".tercet-"
 
 _MAGIC = b"TERCET\x00"
 _VERSION = 1
@@ -140,18 +144,27 @@ def _section(data: memoryview, base: int, entry: dict[str, Any]) -> tuple[int, i
 
 
 def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
-    """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut."""
-    target = os.path.abspath(os.fspath(path))
+    """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut.
+
+    A file that is there keeps its mode, a link its target.
+    """
+    target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
+    if not os.fspath(path) or os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file, got a directory", os.fspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no such directory", folder)
-    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(target) + ".", suffix=".tmp", dir=folder)
+    # Not tempfile's: those are private, and giving them the umask means to change it for all threads.
+    temporary = os.path.join(folder, f".tercet-{secrets.token_hex(8)}{TEMPORARY}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
+            with suppress(OSError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
         os.replace(temporary, target)
     except BaseException:
         os.unlink(temporary)
@@ -162,12 +175,6 @@ def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def _aligned(n: int) -> int:
