@@ -11,6 +11,11 @@ namespace tercet {
 
 constexpr size_t kCacheLine = 64;
 
+// Memory that starts on a cache line; large blocks on huge pages where the system lends them, since a scan
+// that follows a few rows at a time misses the TLB for every one of them otherwise. Throws std::bad_alloc.
+void* allocate_aligned(size_t bytes);
+void deallocate_aligned(void* p, size_t bytes) noexcept;
+
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
@@ -18,10 +23,8 @@ struct AlignedAllocator {
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
 
-  T* allocate(size_t n) {
-    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(kCacheLine)));
-  }
-  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(kCacheLine)); }
+  T* allocate(size_t n) { return static_cast<T*>(allocate_aligned(n * sizeof(T))); }
+  void deallocate(T* p, size_t n) noexcept { deallocate_aligned(p, n * sizeof(T)); }
 
   template <class U>
   void construct(U* p) {
