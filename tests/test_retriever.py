@@ -630,3 +630,15 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     with a, b:
         assert len(a) == len(b) + 1
         assert len(contents(b)) == len(b)
+
+
+def test_numpy_integers_are_ids(tmp_path: Path) -> None:
+    with Retriever.create(tmp_path / "x", encoder=BagOfWords("fake")) as notes:
+        assert notes.add([{"id": np.int64(7), "text": "a cat"}, {"id": np.uint8(8), "text": "a dog"}]) == [
+            7,
+            8,
+        ]
+        notes.remove(np.int64(7))
+        assert [hit.id for hit in notes.search("cat")] == [8]
+        with pytest.raises(TypeError, match="id: expected int or str, got bool"):
+            notes.add([{"id": np.bool_(True), "text": "a bird"}])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 __all__ = ["Document", "DocumentStore", "check_id", "parse"]
 
@@ -48,6 +51,8 @@ def check_id(value: Any) -> int | str:
         TypeError: neither int nor str (a bool is not an int here).
         ValueError: an int of more than 64 bits.
     """
+    if hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_)):
+        value = operator.index(value)  # numpy's integers too
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TypeError(f"id: expected int or str, got {type(value).__name__} {value!r}")
     if isinstance(value, int) and value not in _ID_RANGE:

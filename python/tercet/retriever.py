@@ -177,7 +177,7 @@ class Retriever:
             ValueError: an id given twice.
             BlockingIOError: another process is writing.
         """
-        wanted = [check_id(i) for i in ([ids] if isinstance(ids, (int, str)) else ids)]
+        wanted = [check_id(i) for i in ([ids] if isinstance(ids, str) or hasattr(ids, "__index__") else ids)]
         if len(set(wanted)) != len(wanted):
             raise ValueError(f"ids given twice: {[i for n, i in enumerate(wanted) if i in wanted[:n]]}")
         with self._collection.change() as change:

@@ -46,6 +46,8 @@ class FlatIndex(BaseIndex):
         rescore: Literal["float32"] | None = None,
     ) -> None:
         check_settings(dim, codec, seed, MAX_DIM)
+        if not isinstance(metric, str):
+            raise TypeError(f"metric: expected str, got {type(metric).__name__}")
         if rescore not in (None, "float32"):
             raise ValueError(f"rescore: expected 'float32' or None, got {rescore!r}")
         if rescore is not None and codec == "float32":
