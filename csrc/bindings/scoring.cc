@@ -41,20 +41,11 @@ py::array_t<float> dot(const py::array& q, const py::array& d, size_t given_thre
                   {static_cast<py::ssize_t>(queries.rows), static_cast<py::ssize_t>(docs.rows)});
 }
 
-py::tuple topk(const py::array& q, const py::array& d, size_t k, const py::object& bias,
-               size_t given_threads) {
+py::tuple topk(const py::array& q, const py::array& d, size_t k, size_t given_threads) {
   const size_t threads = threads_of(given_threads);
-  const RowsView queries = rows_view(q, "queries");
-  RowsView docs = rows_view(d, "docs");
+  const RowsView queries = rows_view(q, "queries"), docs = rows_view(d, "docs");
   check_pair(queries, docs);
   require(docs.rows < UINT32_MAX, "docs: expected fewer than 2^32 rows, got ", docs.rows);
-  py::array_t<float> bias_array;
-  if (!bias.is_none()) {
-    bias_array = bias.cast<py::array_t<float>>();
-    require(bias_array.ndim() == 1 && static_cast<size_t>(bias_array.size()) == docs.rows, "bias: expected ",
-            docs.rows, " values");
-    docs.bias = bias_array.data();
-  }
   Results results;
   without_gil([&] {
     check_queries(queries);
@@ -115,8 +106,7 @@ py::array_t<float> maxsim(const py::array& q, const py::array_t<int64_t>& q_offs
 
 void register_scoring(py::module_& m) {
   m.def("dot", &dot, py::arg("queries"), py::arg("docs"), py::arg("threads"));
-  m.def("topk", &topk, py::arg("queries"), py::arg("docs"), py::arg("k"), py::arg("bias"),
-        py::arg("threads"));
+  m.def("topk", &topk, py::arg("queries"), py::arg("docs"), py::arg("k"), py::arg("threads"));
   m.def("maxsim", &maxsim, py::arg("queries"), py::arg("query_offsets"), py::arg("docs"),
         py::arg("doc_offsets"), py::arg("threads"));
 }

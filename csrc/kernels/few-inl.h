@@ -68,8 +68,8 @@ TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, c
   }
 }
 
-// V vectors of rows from `first` on against query rows [query0, query0 + Q) of every chunk; `out` gets
-// (row of the vector's first lane, query row, scores).
+// V vectors of rows from `first` on against all query rows; `out` gets (row of a vector's first lane, query
+// row, scores).
 template <class F, int V, class Out>
 TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_t first, Out& out) {
   constexpr size_t kWord = F::kLanes * kGroupBytes, kLine = kLineGroups * kGroupBytes;

@@ -51,7 +51,7 @@ def topk(queries: Any, docs: Any, k: int, *, metric: Metric = "dot", threads: in
     q, d = _pair(as_rows(queries, "queries"), as_rows(docs, "docs"))
     k, count = check_k(k), check_threads(threads)
     if metric == "dot":
-        return Hits(*_core.topk(q.data, d.data, k, None, count))
+        return Hits(*_core.topk(q.data, d.data, k, count))
     if metric not in ("cosine", "l2"):
         raise ValueError(f'metric: expected "dot", "cosine" or "l2", got {metric!r}')
     index = _core.FlatIndex(q.dim, metric, "float32", 0, False)
