@@ -203,7 +203,7 @@ def _int8_codes(rows: Array, scales: Array) -> Array:
     return np.where(scales[:, None] == 0, 0, codes).astype(np.int8)
 
 
-def int4_rotate(rows: Array, seed: int = 0, *, invert: bool = False) -> Array:
+def rotate(rows: Array, seed: int = 0, *, invert: bool = False) -> Array:
     """Random signs and a normalised Hadamard transform, by turns of the first and the last power of two."""
     dim = rows.shape[1]
     power = 1 << (dim.bit_length() - 1)
@@ -239,18 +239,23 @@ def _hadamard(rows: Array) -> Array:
     return rows * (np.float32(1) / np.sqrt(np.float32(power)))
 
 
-def int4_encode(rows: Array, seed: int = 0) -> tuple[Array, Array]:
-    """(odd numbers -15..15, float32 scales that are bfloat16) of the rotated rows."""
-    rotated = int4_rotate(rows, seed)
+BITS = {"int4": 4, "int2": 2, "binary": 1}
+
+
+def packed_encode(rows: Array, codec: str, seed: int = 0) -> tuple[Array, Array]:
+    """(odd numbers, -15..15 for int4, float32 scales that are bfloat16) of the rotated rows."""
+    half = 2 ** BITS[codec] // 2
+    most = 2 * half - 1
+    rotated = rotate(rows, seed)
     largest = np.abs(rotated).max(axis=1)
-    values, scales = np.full(rows.shape, -15, np.int8), np.zeros(len(rows), np.float32)
+    values, scales = np.full(rows.shape, -most, np.int8), np.zeros(len(rows), np.float32)
     for i in np.nonzero(largest)[0]:
         y = rotated[i] / largest[i]
         best, chosen = np.float32(-1), None
-        for step in range(16):
-            inverse = np.float32(8) / (np.float32(1) - np.float32(0.04) * np.float32(step))
-            codes = np.clip(np.floor(y * inverse + np.float32(8)), 0, 15)
-            grid = (2 * codes - 15).astype(np.float32)
+        for step in range(16 if half > 1 else 1):
+            inverse = np.float32(half) / (np.float32(1) - np.float32(0.04) * np.float32(step))
+            codes = np.clip(np.floor(y * inverse + np.float32(half)), 0, most)
+            grid = (2 * codes - most).astype(np.float32)
             product, square = np.cumsum(y * grid)[-1], np.cumsum(grid * grid)[-1]  # one after another
             if product > 0 and product * product > best * square:
                 best, chosen = product * product / square, grid
@@ -267,9 +272,9 @@ def decode(rows: Array, codec: str) -> Array:
     if codec == "int8":
         codes, scales = int8_encode(rows)
         return scales[:, None] * codes
-    if codec == "int4":
-        values, scales = int4_encode(rows)
-        return int4_rotate(scales[:, None] * values, invert=True)
+    if codec in BITS:
+        values, scales = packed_encode(rows, codec)
+        return rotate(scales[:, None] * values, invert=True)
     return rows
 
 
@@ -279,9 +284,9 @@ def stored_dot(queries: Array, rows: Array, codec: str) -> Array:
         query_codes, query_scales = int8_encode_query(queries)
         codes, scales = int8_encode(rows)
         return dot_int8(query_codes, codes) * scales[None, :] * query_scales[:, None]
-    if codec == "int4":
-        query_codes, query_scales = int8_encode_query(int4_rotate(queries))
-        values, scales = int4_encode(rows)
+    if codec in BITS:
+        query_codes, query_scales = int8_encode_query(rotate(queries))
+        values, scales = packed_encode(rows, codec)
         return dot_int8(query_codes, values) * scales[None, :] * query_scales[:, None]
     if codec == "bfloat16":
         return dot(widen(bfloat16(queries)), widen(bfloat16(rows)))

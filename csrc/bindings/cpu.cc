@@ -16,7 +16,8 @@ namespace {
 
 namespace py = pybind11;
 
-constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8", "int4", "float32_l2"};
+constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8",      "int4",
+                                                "int2",    "int1",     "float32_l2"};
 
 Isa isa_of(const std::string& name) {
   for (Isa isa : supported_isas()) {
@@ -29,8 +30,7 @@ Format format_named(const std::string& name) {
   for (int i = 0; i < kFormats; ++i) {
     if (name == kFormatNames[i]) return static_cast<Format>(i);
   }
-  fail(ErrorKind::value, "format: expected \"float32\", \"bfloat16\", \"int8\" or \"int4\", got \"", name,
-       "\"");
+  fail(ErrorKind::value, "format: \"", name, "\" is none of those that cpu_info() lists");
 }
 
 template <class F>

@@ -8,8 +8,11 @@ std::unique_ptr<Codec> make_codec(const std::string& name, uint32_t dim, uint64_
   if (name == "float32") return make_float32_codec();
   if (name == "bfloat16") return make_bfloat16_codec();
   if (name == "int8") return make_int8_codec();
-  if (name == "int4") return make_int4_codec(dim, seed);
-  fail(ErrorKind::value, "codec: expected \"float32\", \"bfloat16\", \"int8\" or \"int4\", got \"", name,
+  if (name == "int4") return make_packed_codec(Format::int4, dim, seed);
+  if (name == "int2") return make_packed_codec(Format::int2, dim, seed);
+  if (name == "binary") return make_packed_codec(Format::int1, dim, seed);
+  fail(ErrorKind::value,
+       "codec: expected \"float32\", \"bfloat16\", \"int8\", \"int4\", \"int2\" or \"binary\", got \"", name,
        "\"");
 }
 

@@ -32,13 +32,13 @@ class Codec {
   size_t row_bytes(uint32_t dim) const { return tercet::row_bytes(format(), dim); }
 };
 
-// "float32", "bfloat16", "int8" or "int4"; throws Error for any other name. `seed` is that of a random
-// rotation.
+// "float32", "bfloat16", "int8", "int4", "int2" or "binary"; throws Error for any other name. `seed` is that
+// of a random rotation.
 std::unique_ptr<Codec> make_codec(const std::string& name, uint32_t dim, uint64_t seed);
 
 std::unique_ptr<Codec> make_float32_codec();
 std::unique_ptr<Codec> make_bfloat16_codec();
 std::unique_ptr<Codec> make_int8_codec();
-std::unique_ptr<Codec> make_int4_codec(uint32_t dim, uint64_t seed);
+std::unique_ptr<Codec> make_packed_codec(Format format, uint32_t dim, uint64_t seed);
 
 }  // namespace tercet

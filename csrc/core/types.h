@@ -10,13 +10,37 @@ enum class Format : uint8_t {
   float32,     // IEEE binary32
   bfloat16,    // the upper half of a binary32
   int8,        // excess-128: byte = value + 128, value in [-127, 127]
-  int4,        // a nibble c in [0, 15] stands for 2 c - 15; byte i holds dimension i in its low nibble and
-               // dimension i + bytes in its high one, so that a vector of bytes unpacks to two of dimensions
+  int4,        // a code c in [0, 15] stands for 2 c - 15
+  int2,        // a code c in [0, 3] stands for 2 c - 3
+  int1,        // a code c in [0, 1] stands for 2 c - 1
   float32_l2,  // float32 that is scored by -|q - x|^2 instead of <q, x>
 };
-constexpr int kFormats = 5;
+constexpr int kFormats = 7;
 
-// Bytes of a row of `dim` elements; int4 rows are a whole number of 4-byte groups.
+// Codes smaller than a byte lie in planes: a row is blocks of 64 dimensions, and byte i of a block of n bytes
+// holds the codes of dimensions i, i + n, i + 2 n and so on of that block, from the lowest bits up, so that a
+// shift and a mask turn vectors of bytes into vectors of codes. What is left over is a shorter block. Blocks
+// are whole numbers of 4-byte groups.
+constexpr uint32_t code_bits(Format format) {
+  return format == Format::int4 ? 4 : format == Format::int2 ? 2 : format == Format::int1 ? 1 : 8;
+}
+constexpr bool is_packed(Format format) { return code_bits(format) < 8; }
+// Formats that are scored in integers, and have scales.
+constexpr bool is_integer(Format format) { return format == Format::int8 || is_packed(format); }
+constexpr uint32_t kBlockDims = 64;
+
+// Where a packed row has the code of dimension k.
+struct CodePosition {
+  uint32_t byte, shift;
+};
+constexpr CodePosition code_position(Format format, uint32_t dim, uint32_t k) {
+  const uint32_t bits = code_bits(format), first = k / kBlockDims * kBlockDims;
+  const uint32_t dims = dim - first < kBlockDims ? dim - first : kBlockDims;
+  const uint32_t bytes = (dims * bits + 31) / 32 * 4;
+  return {first * bits / 8 + (k - first) % bytes, (k - first) / bytes * bits};
+}
+
+// Bytes of a row of `dim` elements.
 constexpr size_t row_bytes(Format format, uint32_t dim) {
   switch (format) {
     case Format::float32:
@@ -27,16 +51,18 @@ constexpr size_t row_bytes(Format format, uint32_t dim) {
     case Format::int8:
       return dim;
     case Format::int4:
-      return (size_t{dim} + 7) / 8 * 4;
+    case Format::int2:
+    case Format::int1:
+      return (size_t{dim} * code_bits(format) + 31) / 32 * 4;
   }
   return 0;
 }
 
 enum class Metric : uint8_t { dot, cosine, l2 };
 
-// Rows of one format, `stride` bytes apart. `scales` (int8 and int4, bfloat16 bits, one per row) turns
-// codes into values: value = scale * (byte - 128) or scale * (2 nibble - 15); null means 1. `bias`, if not
-// null, is added to the score of its row.
+// Rows of one format, `stride` bytes apart. `scales` (integer formats, bfloat16 bits, one per row) is what
+// the integers that codes stand for are multiplied with; null means 1. `bias`, if not null, is added to the
+// score of its row.
 struct RowsView {
   const uint8_t* data = nullptr;
   size_t rows = 0;

@@ -65,7 +65,7 @@ struct Float32 {
   using Acc = __m256;
   using Query = __m256;
   using Broadcast = __m256;
-  static constexpr int kLanes = 8;
+  static constexpr int kLanes = 8, kParts = 1;
   static constexpr size_t kElementBytes = 4, kPanelGroupBytes = kPanelRows * 4;
   static constexpr Rows kRows = Rows::stored;
   template <int RT>
@@ -116,7 +116,8 @@ struct Distance : Float32 {
 struct Bfloat16 : Float32 {
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr Rows kRows = Rows::widened;
-  static TERCET_INLINE Broadcast part(const uint8_t* words, bool odd) {
+  static constexpr int kParts = 2;
+  static TERCET_INLINE Broadcast part(const uint8_t* words, int odd) {
     const __m256i pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
     const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
     return _mm256_castsi256_ps(odd ? _mm256_and_si256(pairs, upper) : _mm256_slli_epi32(pairs, 16));
@@ -149,7 +150,7 @@ struct Int8 {
     __m256i even, odd;
   };
   using Broadcast = Query;
-  static constexpr int kLanes = 8;
+  static constexpr int kLanes = 8, kParts = 1;
   static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
   static constexpr Rows kRows = Rows::stored;
   template <int RT>
@@ -221,28 +222,76 @@ struct Int8 {
   }
 };
 
-// 2 c - 15 in excess-128.
-struct Int4 : Int8 {
-  static constexpr Rows kRows = Rows::nibbles;
-  static TERCET_INLINE __m256i doubled(__m256i bytes, bool high) {
-    const __m256i twice = high ? _mm256_srli_epi16(bytes, 3) : _mm256_add_epi8(bytes, bytes);
-    return _mm256_and_si256(twice, _mm256_set1_epi8(0x1e));
+// Packed codes: twice the code is multiplied, what that is too much is in the start. At most 30, it lets
+// VPMADDUBSW add two products in 16 bits: 2 * 30 * 128 < 2^15.
+template <int kBits>
+struct Packed : Int8 {
+  using Query = __m256i;
+  using Broadcast = __m256i;
+  static constexpr Rows kRows = Rows::unpacked;
+  static constexpr int kParts = 8 / kBits;
+  static constexpr int kMask = ((1 << kBits) - 1) * 2;
+
+  static TERCET_INLINE Acc start(const Panel& panel, int row) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.start + row));
   }
-  template <bool kHigh>
-  static TERCET_INLINE void unpack(const uint8_t* row, size_t count, uint8_t* out) {
-    size_t k = 0;
-    for (; k + 32 <= count; k += 32) {
-      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + k));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + k),
-                          _mm256_add_epi8(doubled(bytes, kHigh), _mm256_set1_epi8(113)));
-    }
-    for (; k < count; ++k) {
-      out[k] = static_cast<uint8_t>((kHigh ? row[k] >> 3 & 0x1e : row[k] << 1 & 0x1e) + 113);
-    }
+  static TERCET_INLINE Query load_query(const uint8_t* p) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   }
-  static TERCET_INLINE Broadcast part(const uint8_t* words, bool high) {
+  static TERCET_INLINE Broadcast broadcast(const uint8_t* p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, 4);
+    return _mm256_set1_epi32(word);
+  }
+  static TERCET_INLINE Acc step(Acc acc, Query q, Broadcast b) {
+    const __m256i pairs = _mm256_maddubs_epi16(b, q);
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static TERCET_INLINE Query spread(const uint8_t* p) { return broadcast(p); }
+  static TERCET_INLINE Acc start_of(const Panel& panel, int row) {
+    return _mm256_set1_epi32(panel.start[row]);
+  }
+
+  // Bytes of which the wanted code is in the lowest bits, to twice that code.
+  static TERCET_INLINE __m256i doubled(__m256i bytes) {
+    return _mm256_and_si256(_mm256_add_epi8(bytes, bytes), _mm256_set1_epi8(kMask));
+  }
+  static TERCET_INLINE Broadcast part(const uint8_t* words, int p) {
     const __m256i bytes = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
-    return widen(_mm256_sub_epi8(doubled(bytes, high), _mm256_set1_epi8(15)));
+    return doubled(_mm256_srli_epi32(bytes, p * kBits));
+  }
+
+  // `groups` groups from the beginning of a block. May write 31 bytes more.
+  static TERCET_INLINE void unpack(const uint8_t* block, size_t groups, uint8_t* out) {
+    constexpr size_t kBytes = kBlockDims * kBits / 8;
+    const size_t bytes = (groups * kGroupBytes * kBits + 31) / 32 * 4, plane = bytes % kBytes;
+    const uint8_t* const end = block + (bytes - plane);
+    TERCET_NO_UNROLL for (; block != end; block += kBytes, out += kBlockDims) {
+      TERCET_UNROLL for (int half = 0; half < 2; ++half) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out) + half, half_block(block, half));
+      }
+    }
+    if (plane == 0) return;
+    for (int p = 0; p < kParts; ++p) {
+      for (size_t i = 0; i < plane; ++i) *out++ = static_cast<uint8_t>(2 * (block[i] >> p * kBits) & kMask);
+    }
+  }
+  // The first or the last 32 dimensions of a block.
+  static TERCET_INLINE __m256i half_block(const uint8_t* p, int half) {
+    constexpr int b = kBits;
+    const int s = half * kParts / 2 * b;
+    if constexpr (kBits == 4) {
+      return doubled(_mm256_srli_epi64(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), s));
+    } else if constexpr (kBits == 2) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+      return doubled(
+          _mm256_srlv_epi64(_mm256_broadcastsi128_si256(bytes), _mm256_set_epi64x(s + b, s + b, s, s)));
+    } else {
+      int64_t word;
+      __builtin_memcpy(&word, p, 8);
+      return doubled(
+          _mm256_srlv_epi64(_mm256_set1_epi64x(word), _mm256_set_epi64x(s + 3 * b, s + 2 * b, s + b, s)));
+    }
   }
 };
 
@@ -301,7 +350,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8 || format == Format::int4) return true;
+  if (is_integer(format)) return true;
   const bool wide = format != Format::bfloat16;
   const size_t bytes = count * (wide ? 4 : 2);
   __m256i all = _mm256_setzero_si256();  // the sign is shifted out, then unsigned maxima
@@ -346,8 +395,10 @@ const Kernels kAvx2Kernels = {
     {
         panel_kernels<Float32>("avx2 fma", pack_float32),
         panel_kernels<Bfloat16>("avx2 fma, widened", pack_bfloat16_widened),
-        panel_kernels<Int8>("avx2 maddwd", pack_int8),
-        panel_kernels<Int4>("avx2 maddwd, unpacked", pack_int8),
+        panel_kernels<Int8>("avx2 maddwd", pack_integers<Format::int8>),
+        panel_kernels<Packed<4>>("avx2 maddubsw, unpacked", pack_integers<Format::int4>),
+        panel_kernels<Packed<2>>("avx2 maddubsw, unpacked", pack_integers<Format::int2>),
+        panel_kernels<Packed<1>>("avx2 maddubsw, unpacked", pack_integers<Format::int1>),
         panel_kernels<Distance>("avx2 fma", pack_float32),
     },
     pair<float>,

@@ -57,7 +57,8 @@ struct Bfloat16 : Float32 {
   static constexpr int kTokens = 8;  // the widened rows take L1
   static constexpr size_t kElementBytes = 2, kPanelGroupBytes = 2 * kPanelRows * 4;
   static constexpr Rows kRows = Rows::widened;
-  static TERCET_INLINE Broadcast part(const uint8_t* words, bool odd) {
+  static constexpr int kParts = 2;
+  static TERCET_INLINE Broadcast part(const uint8_t* words, int odd) {
     const __m512i pairs = _mm512_load_si512(words);
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
     return _mm512_castsi512_ps(odd ? _mm512_and_si512(pairs, upper) : _mm512_slli_epi32(pairs, 16));
@@ -80,7 +81,7 @@ struct Bfloat16 : Float32 {
   }
 };
 
-// Scores of at most 2^22 in magnitude (|value| <= 128, so 256 dimensions, or 2048 of int4) need no
+// Scores of at most 2^22 in magnitude (256 dimensions of |value| <= 128 each, as BySize says) need no
 // conversion: started from the bits of 1.5 * 2^23, the integer accumulator is the float 1.5 * 2^23 + score,
 // and one fused multiply-add takes the offset out and scales. It rounds once, as converting and multiplying
 // does: score * scale.
@@ -89,7 +90,7 @@ struct Int8 {
   using Acc = __m512i;
   using Query = __m512i;
   using Broadcast = __m512i;
-  static constexpr int kLanes = 16;
+  static constexpr int kLanes = 16, kParts = 1;
   static constexpr size_t kElementBytes = 1, kPanelGroupBytes = kPanelRows * 4;
   static constexpr Rows kRows = Rows::stored;
   static constexpr float kOffset = 12582912.0f;
@@ -160,53 +161,104 @@ struct Int8 {
   }
 };
 
-// 2 c - 15 in excess-128: scores of int8 rows whose values are at most 15.
-template <bool kSmall>
-struct Int4 : Int8<kSmall> {
-  static constexpr Rows kRows = Rows::nibbles;
-  static TERCET_INLINE __m512i values_of(__m512i bytes, bool high) {
-    const __m512i twice = high ? _mm512_srli_epi16(bytes, 3) : _mm512_add_epi8(bytes, bytes);
-    return _mm512_add_epi8(_mm512_and_si512(twice, _mm512_set1_epi8(0x1e)), _mm512_set1_epi8(113));
+// Packed codes: twice the code is multiplied, what that is too much is in the start.
+template <int kBits, bool kSmall>
+struct Packed : Int8<kSmall> {
+  static constexpr Rows kRows = Rows::unpacked;
+  static constexpr int kParts = 8 / kBits;
+  static constexpr char kMask = ((1 << kBits) - 1) * 2;
+
+  static TERCET_INLINE __m512i part(const uint8_t* words, int p) {
+    const __m512i bytes = _mm512_load_si512(words);
+    const __m512i shifted = p ? _mm512_srli_epi32(bytes, p * kBits - 1) : _mm512_add_epi8(bytes, bytes);
+    return _mm512_and_si512(shifted, _mm512_set1_epi8(kMask));
   }
-  template <bool kHigh>
-  static TERCET_INLINE void unpack(const uint8_t* row, size_t count, uint8_t* out) {
-    for (size_t k = 0; k < count; k += 64) {
-      const __mmask64 in = count - k >= 64 ? ~uint64_t{0} : (uint64_t{1} << (count - k)) - 1;
-      _mm512_storeu_si512(out + k, values_of(_mm512_maskz_loadu_epi8(in, row + k), kHigh));
+
+  static TERCET_INLINE void unpack_block(const uint8_t* block, uint8_t* out) {
+    _mm512_storeu_si512(out, planes(load_block(block)));
+  }
+  // `groups` groups from the beginning of a block. May write 63 bytes more.
+  static TERCET_INLINE void unpack(const uint8_t* block, size_t groups, uint8_t* out) {
+    constexpr size_t kBytes = kBlockDims * kBits / 8;
+    const size_t bytes = (groups * kGroupBytes * kBits + 31) / 32 * 4, plane = bytes % kBytes;
+    const uint8_t* const end = block + (bytes - plane);
+    TERCET_NO_UNROLL for (; block != end; block += kBytes, out += kBlockDims) { unpack_block(block, out); }
+    if (plane == 0) return;
+    const __m256i rest = _mm256_maskz_loadu_epi8(static_cast<__mmask32>((1u << plane) - 1), block);
+    const __m512i lanes = planes(spread_block(rest));
+    const auto store = [&](auto lane) TERCET_INLINE_LAMBDA {
+      __builtin_memcpy(out, &lane, sizeof(lane));  // what is too much, the next one overwrites
+      out += plane;
+    };
+    if constexpr (kBits == 4) {
+      store(_mm512_castsi512_si256(lanes));
+      store(_mm512_extracti64x4_epi64(lanes, 1));
+    } else if constexpr (kBits == 2) {
+      store(_mm512_castsi512_si128(lanes));
+      store(_mm512_extracti32x4_epi32(lanes, 1));
+      store(_mm512_extracti32x4_epi32(lanes, 2));
+      store(_mm512_extracti32x4_epi32(lanes, 3));
+    } else {
+      store(_mm512_cvtepi64_epi32(lanes));  // planes of 4 bytes
     }
   }
-  static TERCET_INLINE __m512i part(const uint8_t* words, bool high) {
-    return values_of(_mm512_load_si512(words), high);
+  // The bytes of a block, once for every plane.
+  static TERCET_INLINE __m512i spread_block(__m256i bytes) {
+    if constexpr (kBits == 4) return _mm512_broadcast_i64x4(bytes);
+    if constexpr (kBits == 2) return _mm512_broadcast_i32x4(_mm256_castsi256_si128(bytes));
+    return _mm512_broadcastq_epi64(_mm256_castsi256_si128(bytes));
+  }
+  static TERCET_INLINE __m512i load_block(const uint8_t* p) {
+    if constexpr (kBits == 4) {
+      return spread_block(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    } else if constexpr (kBits == 2) {
+      return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    } else {
+      int64_t word;
+      __builtin_memcpy(&word, p, 8);
+      return _mm512_set1_epi64(word);
+    }
+  }
+  // Every plane shifted to where twice its codes are; rotated, since the lowest has to go up.
+  static TERCET_INLINE __m512i planes(__m512i bytes) {
+    __m512i by;
+    if constexpr (kBits == 4) {
+      by = _mm512_set_epi64(3, 3, 3, 3, 63, 63, 63, 63);
+    } else if constexpr (kBits == 2) {
+      by = _mm512_set_epi64(5, 5, 3, 3, 1, 1, 63, 63);
+    } else {
+      by = _mm512_set_epi64(6, 5, 4, 3, 2, 1, 0, 63);
+    }
+    return _mm512_and_si512(_mm512_rorv_epi64(bytes, by), _mm512_set1_epi8(kMask));
   }
 };
 
-// The int8 and int4 kernels, by the number of dimensions.
-constexpr uint32_t kSmallDim = 256, kSmallDim4 = 2048;
-void maxsim_int4(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
-                 float* best, size_t best_stride) noexcept {
-  (rows.dim <= kSmallDim4 ? maxsim<Int4<true>> : maxsim<Int4<false>>)(panel, rows, texts, num_texts, best,
-                                                                      best_stride);
-}
-void dot_int4(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
-  (rows.dim <= kSmallDim4 ? dot_any<Int4<true>> : dot_any<Int4<false>>)(panel, rows, first, count, scores);
-}
-void filter_int4(const Panel& panel, const RowsView& rows, size_t first, size_t count,
-                 CandidateSink& sink) noexcept {
-  (rows.dim <= kSmallDim4 ? filter_any<Int4<true>> : filter_any<Int4<false>>)(panel, rows, first, count,
-                                                                              sink);
-}
-void maxsim_int8(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
-                 float* best, size_t best_stride) noexcept {
-  (rows.dim <= kSmallDim ? maxsim<Int8<true>> : maxsim<Int8<false>>)(panel, rows, texts, num_texts, best,
-                                                                     best_stride);
-}
-void dot_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
-  (rows.dim <= kSmallDim ? dot_any<Int8<true>> : dot_any<Int8<false>>)(panel, rows, first, count, scores);
-}
-void filter_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count,
-                 CandidateSink& sink) noexcept {
-  (rows.dim <= kSmallDim ? filter_any<Int8<true>> : filter_any<Int8<false>>)(panel, rows, first, count, sink);
-}
+// The kernels of an integer format: those for small scores, if no score of that many dimensions is larger.
+template <template <bool> class F, uint32_t kSmallDim>
+struct BySize {
+  static void maxsim_any(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                         float* best, size_t best_stride) noexcept {
+    (rows.dim <= kSmallDim ? maxsim<F<true>> : maxsim<F<false>>)(panel, rows, texts, num_texts, best,
+                                                                 best_stride);
+  }
+  static void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                  float* scores) noexcept {
+    (rows.dim <= kSmallDim ? dot_any<F<true>> : dot_any<F<false>>)(panel, rows, first, count, scores);
+  }
+  static void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                     CandidateSink& sink) noexcept {
+    (rows.dim <= kSmallDim ? filter_any<F<true>> : filter_any<F<false>>)(panel, rows, first, count, sink);
+  }
+  static constexpr PanelKernels kernels(const char* name, decltype(PanelKernels::pack) pack) {
+    return {name, F<true>::kPanelGroupBytes, pack, maxsim_any, dot, filter, peak<F<true>>};
+  }
+};
+template <bool kSmall>
+using Int4 = Packed<4, kSmall>;
+template <bool kSmall>
+using Int2 = Packed<2, kSmall>;
+template <bool kSmall>
+using Int1 = Packed<1, kSmall>;
 
 // ---- pairs: dimension k is summed in lane k % 32
 
@@ -264,7 +316,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 
 // An exponent of all ones is an infinity or a NaN.
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8 || format == Format::int4) return true;
+  if (is_integer(format)) return true;
   const bool wide = format != Format::bfloat16;
   const size_t bytes = count * (wide ? 4 : 2);
   __m512i all = _mm512_setzero_si512();  // the sign is shifted out, then unsigned maxima
@@ -297,10 +349,10 @@ const Kernels kAvx512Kernels = {
     {
         panel_kernels<Float32>("avx512 fma", pack_float32),
         panel_kernels<Bfloat16>("avx512 fma, widened", pack_bfloat16_widened),
-        {"avx512 vnni", Int8<true>::kPanelGroupBytes, pack_int8, maxsim_int8, dot_int8, filter_int8,
-         peak<Int8<true>>},
-        {"avx512 vnni, unpacked", Int4<true>::kPanelGroupBytes, pack_int8, maxsim_int4, dot_int4, filter_int4,
-         peak<Int4<true>>},
+        BySize<Int8, 256>::kernels("avx512 vnni", pack_integers<Format::int8>),
+        BySize<Int4, 2048>::kernels("avx512 vnni, unpacked", pack_integers<Format::int4>),
+        BySize<Int2, 8192>::kernels("avx512 vnni, unpacked", pack_integers<Format::int2>),
+        BySize<Int1, 16384>::kernels("avx512 vnni, unpacked", pack_integers<Format::int1>),
         panel_kernels<Distance>("avx512 fma", pack_float32),
     },
     pair<float>,

@@ -16,36 +16,54 @@
 //                                      missing bytes are zero
 // and a format F
 //   spread(p), load_rows(p)            a query's group in all lanes, a group of kLanes transposed rows
-//   part(rows, second)                 where a group of a row as stored holds two of a query (widened
-//   bfloat16:
-//                                      even and odd elements; int4: low and high nibbles): the one or the
-//                                      other
+//   kParts, part(rows, p)              where a group of a row as stored holds several of a query (widened
+//                                      bfloat16: even and odd elements; packed codes: planes): one of them
 //   start_of(panel, row)               the accumulator of one query row
 //   score_rows(acc, scales)            finished scores of kLanes rows
 //   scale_row(score, panel, row)       the query's part of the scale
 
-// sums[vector][query] += products of `groups` groups; words[vector][kLineGroups][kLanes]. Prefetches half of
-// the V * kLanes rows' next vector from `ahead`. `second`: where the panel has the second part of a group, in
-// bytes from the first; with `tail` there is one more group that has no second part.
+// Where the panel has what a group of rows is multiplied with, in bytes: the first part of the group, and how
+// far the others lie behind each other.
+struct PartsOfGroup {
+  size_t first, step;
+};
+template <class F>
+TERCET_INLINE PartsOfGroup parts_of_group(size_t group, size_t row_groups) {
+  if constexpr (F::kRows == Rows::widened) {
+    return {group * F::kPanelGroupBytes, kPanelRows * kGroupBytes};
+  } else if constexpr (F::kRows == Rows::unpacked) {
+    // planes: code_position() in groups
+    constexpr size_t whole = kBlockDims / F::kParts / kGroupBytes;
+    const size_t begin = group / whole * whole;
+    const size_t plane = row_groups - begin < whole ? row_groups - begin : whole;
+    return {(begin * F::kParts + group - begin) * F::kPanelGroupBytes, plane * F::kPanelGroupBytes};
+  } else {
+    return {group * F::kPanelGroupBytes, 0};
+  }
+}
+
+// sums[vector][query] += products of groups [first, first + groups) of rows;
+// words[vector][kLineGroups][kLanes]. Prefetches half of the V * kLanes rows' next vector from `ahead`. With
+// `tail` there is one more group, of which only the first part counts.
 template <class F, int Q, int V>
 TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, const uint8_t* panel,
-                                  size_t second, size_t groups, bool tail, const uint8_t* ahead) {
+                                  size_t first, size_t groups, size_t row_groups, bool tail,
+                                  const uint8_t* ahead) {
   constexpr size_t kWord = F::kLanes * kGroupBytes;
   typename F::Acc acc[V][Q];
   TERCET_UNROLL for (int v = 0; v < V; ++v) {
     TERCET_UNROLL for (int i = 0; i < Q; ++i) acc[v][i] = sums[v * Q + i];
   }
-  constexpr bool kTwoParts = F::kRows != Rows::stored;
-  const auto step = [&](size_t g, bool is_second) TERCET_INLINE_LAMBDA {
+  const auto step = [&](size_t g, const PartsOfGroup& parts, int p) TERCET_INLINE_LAMBDA {
     typename F::Query q[Q];
     TERCET_UNROLL for (int i = 0; i < Q; ++i) {
-      q[i] = F::spread(panel + (is_second ? second : 0) + i * kGroupBytes);
+      q[i] = F::spread(panel + parts.first + p * parts.step + i * kGroupBytes);
     }
     TERCET_UNROLL for (int v = 0; v < V; ++v) {
       const uint8_t* const word = words + (v * kLineGroups + g) * kWord;
       typename F::Broadcast rows;
-      if constexpr (kTwoParts) {
-        rows = F::part(word, is_second);
+      if constexpr (F::kParts > 1) {
+        rows = F::part(word, p);
       } else {
         rows = F::load_rows(word);
       }
@@ -53,16 +71,15 @@ TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, c
     }
   };
   TERCET_NO_UNROLL for (size_t g = 0; g < groups; ++g) {
-    step(g, false);
-    if constexpr (kTwoParts) step(g, true);
-    panel += F::kPanelGroupBytes;
+    const PartsOfGroup parts = parts_of_group<F>(first + g, row_groups);
+    TERCET_UNROLL for (int p = 0; p < F::kParts; ++p) step(g, parts, p);
     TERCET_UNROLL for (int v = 0; v < V / 2; ++v) {
       prefetch(ahead);
       ahead += kWord;
     }
   }
   // Where bfloat16 is widened, the missing half of a pair must not even add zero: it would turn -0 into 0.
-  if (tail) step(groups, false);
+  if (tail) step(groups, parts_of_group<F>(first + groups, row_groups), 0);
   TERCET_UNROLL for (int v = 0; v < V; ++v) {
     TERCET_UNROLL for (int i = 0; i < Q; ++i) sums[v * Q + i] = acc[v][i];
   }
@@ -75,11 +92,7 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
   constexpr size_t kWord = F::kLanes * kGroupBytes, kLine = kLineGroups * kGroupBytes;
   alignas(64) uint8_t words[V * kLineGroups * kWord];
   alignas(64) typename F::Acc sums[kFewRows * V];  // [chunk][vector][query of the chunk]
-  constexpr bool kNibbles = F::kRows == Rows::nibbles;
-  const size_t half = (size_t{rows.dim} + 7) / 8;  // int4: groups of low nibbles
-  const size_t bytes_of_row = kNibbles ? half * kGroupBytes : rows.dim * F::kElementBytes;
-  const size_t second = (kNibbles ? half * F::kPanelGroupBytes : kPanelRows * kGroupBytes);
-  const bool odd_groups = kNibbles && (rows.dim + 3) / 4 % 2;  // the last low nibbles have no high ones
+  const size_t bytes_of_row = row_bytes(rows.format, rows.dim);
 
   // Query rows in chunks of 4, 2 and 1 (AVX2: 2 and 1): as many accumulators as there are registers.
   constexpr int kMost = F::kLanes == 16 ? 4 : 2;
@@ -105,7 +118,7 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
   };
   for (size_t byte = 0, g = 0; byte < bytes_of_row; byte += kLine, g += kLineGroups) {
     const size_t bytes = bytes_of_row - byte < kLine ? bytes_of_row - byte : kLine;
-    const bool short_group = bytes % kGroupBytes != 0 || (odd_groups && byte + bytes == bytes_of_row);
+    const bool short_group = bytes % kGroupBytes != 0;
     for (int v = 0; v < V; ++v) {
       transpose(rows.data + (first + v * F::kLanes) * rows.stride + byte, rows.stride, bytes,
                 words + v * kLineGroups * kWord);
@@ -115,8 +128,8 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
     }
     const uint8_t* const from = next_ahead(V / 2 * F::kLanes * bytes);
     for_chunks([&]<int Q>(int r) TERCET_INLINE_LAMBDA {
-      few_products<F, Q, V>(sums + r * V, words, panel.values + g * F::kPanelGroupBytes + r * kGroupBytes,
-                            second, bytes / kGroupBytes - (kNibbles && short_group), short_group, from);
+      few_products<F, Q, V>(sums + r * V, words, panel.values + r * kGroupBytes, g, bytes / kGroupBytes,
+                            bytes_of_row / kGroupBytes, short_group, from);
     });
   }
   for_chunks([&]<int Q>(int r) TERCET_INLINE_LAMBDA {

@@ -1,9 +1,9 @@
 // The kernels: one table of function pointers per ISA level, chosen once.
 //
 // One shape serves all. Up to 32 query rows are packed into a panel and sit in SIMD lanes; four bytes of a
-// document row (1 float32, 2 bfloat16 or 4 int8 elements, a "group"; int4 is unpacked to int8 first) are
-// broadcast against them; every lane accumulates the score of its own query row, so results are reduced
-// vertically and never across lanes:
+// document row (1 float32, 2 bfloat16 or 4 int8 elements, a "group"; smaller codes are unpacked to bytes
+// first) are broadcast against them; every lane accumulates the score of its own query row, so results are
+// reduced vertically and never across lanes:
 //
 //   panel:  [group][32 rows][elements of the group]        packed once per query batch, stays in L1
 //   rows:   as stored, any stride, streamed once
@@ -29,18 +29,19 @@ namespace tercet {
 constexpr int kPanelRows = 32;
 constexpr size_t kGroupBytes = 4;  // bytes of a document row that are broadcast at once
 
-// Groups of a query row in a panel.
+// Groups of a query row in a panel; of packed codes, as many as the codes that fit in a row.
 constexpr size_t panel_groups(Format format, uint32_t dim) {
-  const size_t bytes = format == Format::int4 ? dim : row_bytes(format, dim);
-  return (bytes + kGroupBytes - 1) / kGroupBytes;
+  return (row_bytes(format, dim) * 8 / code_bits(format) + kGroupBytes - 1) / kGroupBytes;
 }
 
 struct Panel {
   const uint8_t* values;  // packed by PanelKernels::pack, 64-byte aligned
-  const int32_t*
-      start;  // int8, int4: -128 * (sum of the row), what excess-128 adds to the score; [32], aligned
-  const float* scales;  // int8, int4: what the integer score of a row is multiplied with; [32], aligned
-  int rows;             // 1..32
+  // Of integer formats, [32], aligned: minus what the codes as kernels multiply them, which are never
+  // negative, add to the score of a row (int8: -128 times its sum); what its integer score is multiplied
+  // with.
+  const int32_t* start;
+  const float* scales;
+  int rows;  // 1..32
 };
 
 // Where fused top-k kernels put what reaches the threshold. Room for one candidate per row and call.
@@ -55,7 +56,7 @@ struct PanelKernels {
   const char* name;          // as cpu_info() shows it
   size_t panel_group_bytes;  // bytes of the panel per group
 
-  // Packs `rows` query rows (int8 and int4: signed bytes, others as stored) into panel and start.
+  // Packs `rows` query rows (integer formats: signed bytes, others as stored) into panel and start.
   void (*pack)(const uint8_t* query_rows, size_t stride, int rows, uint32_t dim, uint8_t* panel,
                int32_t* start) noexcept;
 

@@ -11,11 +11,12 @@ namespace {
 size_t groups_of(size_t row_bytes) { return (row_bytes + kGroupBytes - 1) / kGroupBytes; }
 
 // Four bytes at a time: group g of row r goes to panel[g][r]. What is missing of the last group stays zero,
-// and so do padding rows: they contribute nothing.
-void pack_groups(const uint8_t* rows, size_t stride, int count, size_t row_bytes, uint8_t* panel) {
+// and so do padding rows and groups: they contribute nothing.
+void pack_groups(const uint8_t* rows, size_t stride, int count, size_t row_bytes, uint8_t* panel,
+                 size_t groups) {
   constexpr size_t kStep = kPanelRows * kGroupBytes;
   const size_t whole = row_bytes / kGroupBytes, tail = row_bytes % kGroupBytes;
-  if (count < kPanelRows || tail) std::memset(panel, 0, groups_of(row_bytes) * kStep);
+  if (count < kPanelRows || whole < groups) std::memset(panel, 0, groups * kStep);
   for (int r = 0; r < count; ++r) {
     const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
     uint8_t* const column = panel + r * kGroupBytes;
@@ -28,7 +29,7 @@ void pack_groups(const uint8_t* rows, size_t stride, int count, size_t row_bytes
 
 void pack_float32(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                   int32_t*) noexcept {
-  pack_groups(rows, stride, count, size_t{dim} * 4, panel);
+  pack_groups(rows, stride, count, size_t{dim} * 4, panel, dim);
 }
 
 void pack_bfloat16_widened(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
@@ -47,18 +48,26 @@ void pack_bfloat16_widened(const uint8_t* rows, size_t stride, int count, uint32
 
 void pack_bfloat16_pairs(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                          int32_t*) noexcept {
-  pack_groups(rows, stride, count, size_t{dim} * 2, panel);
+  pack_groups(rows, stride, count, size_t{dim} * 2, panel, groups_of(size_t{dim} * 2));
 }
 
-void pack_int8(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
-               int32_t* start) noexcept {
-  pack_groups(rows, stride, count, dim, panel);
+template <Format kFormat>
+void pack_integers(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
+                   int32_t* start) noexcept {
+  // int8 is stored as value + 128; a packed code c of n bits is multiplied as 2 c and stands for 2 c - (2^n -
+  // 1)
+  constexpr int32_t kExcess = kFormat == Format::int8 ? 128 : (1 << code_bits(kFormat)) - 1;
+  pack_groups(rows, stride, count, dim, panel, panel_groups(kFormat, dim));
   for (int r = 0; r < kPanelRows; ++r) {
     const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
     int32_t sum = 0;
     for (uint32_t k = 0; r < count && k < dim; ++k) sum += static_cast<int8_t>(row[k]);
-    start[r] = -128 * sum;
+    start[r] = -kExcess * sum;
   }
 }
+template void pack_integers<Format::int8>(const uint8_t*, size_t, int, uint32_t, uint8_t*, int32_t*) noexcept;
+template void pack_integers<Format::int4>(const uint8_t*, size_t, int, uint32_t, uint8_t*, int32_t*) noexcept;
+template void pack_integers<Format::int2>(const uint8_t*, size_t, int, uint32_t, uint8_t*, int32_t*) noexcept;
+template void pack_integers<Format::int1>(const uint8_t*, size_t, int, uint32_t, uint8_t*, int32_t*) noexcept;
 
 }  // namespace tercet

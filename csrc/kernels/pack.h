@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/types.h"
+
 namespace tercet {
 
 // [dim][32] float
@@ -17,8 +19,9 @@ void pack_bfloat16_widened(const uint8_t* rows, size_t stride, int count, uint32
 void pack_bfloat16_pairs(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                          int32_t* start) noexcept;
 
-// [dim / 4][32][4] int8
-void pack_int8(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
-               int32_t* start) noexcept;
+// [panel_groups][32][4] int8, of an integer format
+template <Format kFormat>
+void pack_integers(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
+                   int32_t* start) noexcept;
 
 }  // namespace tercet

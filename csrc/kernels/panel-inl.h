@@ -37,18 +37,18 @@ TERCET_INLINE T fresh(const T& x) {
 
 // One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups. A group
 // consumes at most a cache line of the rows as stored: one prefetch each keeps pace. Returns the next byte
-// to prefetch.
+// to prefetch. (Rows that are unpacked first are prefetched then.)
 //
 // Every third row has a pointer of its own, those between are reached as pointer + stride and + 2 stride:
 // that is what an x86 address can say, and with a pointer or an offset for each row the general registers run
 // out. The empty asm hides from the compiler that the pointers are related.
-template <class F, int RT, int NT>
+template <class F, int RT, int NT, class Between = Nothing>
 TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const uint8_t* panel,
                                         const uint8_t* rows, size_t stride, size_t groups,
-                                        const uint8_t* ahead) {
+                                        const uint8_t* ahead, Between&& between = {}) {
   constexpr int kBases = (NT + 2) / 3;
   constexpr size_t kStep = kPanelRows * kGroupBytes;
-  constexpr size_t kPace = NT * kGroupBytes / (F::kRows == Rows::nibbles ? 2 : 1);
+  constexpr size_t kPace = NT * kGroupBytes;
   const uint8_t* base[kBases];
   TERCET_UNROLL for (int i = 0; i < kBases; ++i) {
     base[i] = rows + 3 * i * stride;
@@ -62,12 +62,13 @@ TERCET_INLINE const uint8_t* accumulate(typename F::Acc (&acc)[NT][RT], const ui
       const typename F::Broadcast b = F::broadcast(base[j / 3] + (j % 3) * stride + g * kGroupBytes);
       TERCET_UNROLL for (int r = 0; r < RT; ++r) acc[j][r] = F::step(acc[j][r], q[r], b);
     }
-    prefetch(ahead + g * kPace);
+    if constexpr (F::kRows == Rows::stored) prefetch(ahead + g * kPace);
   };
   const uint8_t* const end = panel + groups / 2 * 2 * kStep;
   TERCET_NO_UNROLL while (panel != end) {
     group(0);
     group(1);
+    between();
     panel += 2 * kStep;
     TERCET_UNROLL for (int i = 0; i < kBases; ++i) base[i] += 2 * kGroupBytes;
     ahead += 2 * kPace;
@@ -122,13 +123,32 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
   const auto rows_at = [&](size_t group) TERCET_INLINE_LAMBDA {
     return fresh(s.rows.data) + row * fresh(s.rows.stride) + group * kGroupBytes;
   };
+  [[maybe_unused]] int half = 1;  // of the unpacked rows, whose tile is the current one
+  [[maybe_unused]] bool lined_up = false;
+  // Rows that are unpacked, or stay in cache if those to prefetch are behind the end.
+  [[maybe_unused]] const auto unpack_next = [&](size_t next) TERCET_INLINE_LAMBDA {
+    if constexpr (F::kRows == Rows::unpacked) {
+      const size_t stride = fresh(s.rows.stride), before = fresh(s.before);
+      const uint8_t* const from = fresh(s.rows.data) + next * stride + before * kGroupBytes / F::kParts;
+      if (ahead >= fresh(s.end)) ahead = from;
+      uint8_t* const to = prepared.bytes[half ^ 1];
+      const size_t to_stride = lined_up ? fresh(s.groups) * kGroupBytes : prepared.kRoom;
+      ahead = prepared.fill(to, to_stride, from, stride, fresh(s.groups), before ? 0 : stride, ahead);
+    }
+  };
+  if constexpr (F::kRows == Rows::unpacked) {
+    lined_up = prepared.lines_up(s);
+    unpack_next(row);
+  }
   TERCET_NO_UNROLL for (; row < end; row += NT) {
     const size_t before = fresh(s.before), groups = fresh(s.groups), stride = fresh(s.rows.stride);
     const uint8_t* const rows = rows_at(before);
     if (ahead >= fresh(s.end)) ahead = rows;  // what is in cache already
     if constexpr (F::kRows == Rows::widened) prepared.fill(rows, stride, groups, fresh(s.tail));
-    if constexpr (F::kRows == Rows::nibbles)
-      prepared.fill(rows_at(0), stride, fresh(s.rows.dim), before, groups);
+    if constexpr (F::kRows == Rows::unpacked) {
+      half ^= 1;
+      if (!lined_up && row + NT < end) unpack_next(row + NT);
+    }
     const uint16_t* const all_scales = fresh(s.scales);  // before the products, or these would wait for them
     const typename F::template Scales<NT> scales(all_scales ? all_scales + row : nullptr);
 
@@ -145,9 +165,26 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
     }
     if constexpr (F::kRows == Rows::widened) {
       ahead = accumulate_widened<F, RT, NT>(acc, panel_at(before), prepared, groups, fresh(s.tail), ahead);
-    } else if constexpr (F::kRows == Rows::nibbles) {
-      ahead =
-          accumulate<F, RT, NT>(acc, panel_at(before), prepared.bytes[0], prepared.kStride, groups, ahead);
+    } else if constexpr (F::kRows == Rows::unpacked) {
+      const uint8_t* const unpacked = prepared.bytes[half];
+      if constexpr (prepared.kCanLineUp) {
+        if (lined_up) {  // after the last tile that one again, for nothing
+          const uint8_t* from = row + NT < end ? rows + NT * stride : rows;
+          uint8_t* to = prepared.bytes[half ^ 1];
+          const auto unpack_block = [&]() TERCET_INLINE_LAMBDA {
+            F::unpack_block(from, to);
+            prefetch(ahead);
+            from += kBlockDims / F::kParts;
+            to += kBlockDims;
+            ahead += kBlockDims / F::kParts;
+          };
+          accumulate<F, RT, NT>(acc, panel_at(before), unpacked, groups * kGroupBytes, groups, ahead,
+                                unpack_block);
+        }
+      }
+      if (!lined_up) {
+        accumulate<F, RT, NT>(acc, panel_at(before), unpacked, prepared.kRoom, groups, ahead);
+      }
     } else {
       ahead = accumulate<F, RT, NT>(acc, panel_at(before), rows, stride, groups, ahead);
       if (const size_t tail = fresh(s.tail)) {
@@ -194,9 +231,9 @@ TERCET_INLINE const uint8_t* tiles_of(const Sweep<F>& s, size_t first, size_t ro
 template <class F, int RT, class Out>
 TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
   constexpr int NT = F::template kTokens<RT>;
-  // int4 rows are whole groups, padded
+  // packed rows are whole groups, padded
   const size_t bytes = s.rows.dim * F::kElementBytes;
-  const size_t tail = F::kRows == Rows::nibbles ? 0 : bytes % kGroupBytes;
+  const size_t tail = F::kRows == Rows::unpacked ? 0 : bytes % kGroupBytes;
   const size_t groups = (bytes - tail + kGroupBytes - 1) / kGroupBytes;
   const size_t blocks = (groups * F::kPanelGroupBytes + kPanelBlockBytes - 1) / kPanelBlockBytes;
   const uint8_t* ahead = s.rows.data + first * s.rows.stride + kPrefetchBytes;
@@ -208,7 +245,9 @@ TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out)
   }
   alignas(64) typename F::Acc partial[kPartialRows * RT];
   s.partial = partial;
-  const size_t block = (groups + blocks - 1) / blocks;
+  // a whole number of the blocks in which packed rows are laid out
+  constexpr size_t kStep = F::kRows == Rows::unpacked ? kBlockDims / kGroupBytes : 1;
+  const size_t block = ((groups + blocks - 1) / blocks + kStep - 1) / kStep * kStep;
   for (size_t begin = first; begin < first + count; begin += kPartialRows) {
     const size_t end = begin + kPartialRows < first + count ? begin + kPartialRows : first + count;
     s.partial_row = begin;

@@ -55,11 +55,12 @@ struct Floats {
   static float scale(const Panel&, int) { return 1; }
 };
 
-int32_t value_int8(const uint8_t* row, uint32_t, uint32_t k) { return row[k] - 128; }
-
-int32_t value_int4(const uint8_t* row, uint32_t dim, uint32_t k) {
-  const auto half = static_cast<uint32_t>(row_bytes(Format::int4, dim));
-  return 2 * (k < half ? row[k] & 15 : row[k - half] >> 4) - 15;
+template <Format kFormat>
+int32_t value(const uint8_t* row, uint32_t dim, uint32_t k) {
+  if constexpr (kFormat == Format::int8) return row[k] - 128;
+  constexpr int32_t kMask = (1 << code_bits(kFormat)) - 1;
+  const CodePosition at = code_position(kFormat, dim, k);
+  return 2 * (row[at.byte] >> at.shift & kMask) - kMask;
 }
 
 // -|q - x|^2: each difference is rounded, its square added as a product is.
@@ -80,14 +81,14 @@ struct Distance {
   static float scale(const Panel&, int) { return 1; }
 };
 
-template <auto kValue>
+template <Format kFormat>
 struct Integers {
   static void scores(const Panel& panel, const RowsView& rows, size_t i, float* out) {
     const uint8_t* row = rows.data + i * rows.stride;
     const int8_t* values = reinterpret_cast<const int8_t*>(panel.values);
     int32_t sums[kPanelRows] = {};
     for (uint32_t k = 0; k < rows.dim; ++k) {
-      const int32_t x = kValue(row, rows.dim, k);
+      const int32_t x = value<kFormat>(row, rows.dim, k);
       for (int r = 0; r < kPanelRows; ++r) sums[r] += values[(k / 4 * kPanelRows + r) * 4 + k % 4] * x;
     }
     const float scale = rows.scales ? std::bit_cast<float>(uint32_t{rows.scales[i]} << 16) : 1.0f;
@@ -160,6 +161,11 @@ constexpr PanelKernels panel_kernels(const char* name, size_t group_bytes,
   return {name, group_bytes, pack, maxsim<F>, dot<F>, filter<F>, peak<F>};
 }
 
+template <Format kFormat>
+constexpr PanelKernels integer_kernels() {
+  return panel_kernels<Integers<kFormat>>("scalar", kPanelRows * 4, pack_integers<kFormat>);
+}
+
 float load1(const float* p) { return *p; }
 float load1(const uint16_t* p) { return std::bit_cast<float>(uint32_t{*p} << 16); }
 
@@ -180,7 +186,7 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
 }
 
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
-  if (format == Format::int8 || format == Format::int4) return true;
+  if (is_integer(format)) return true;
   const size_t bytes = row_bytes(format, 1);
   // An exponent of all ones is an infinity or a NaN; the upper two bytes of either format hold it.
   bool finite = true;
@@ -204,8 +210,10 @@ const Kernels kScalarKernels = {
     {
         panel_kernels<Floats<element_float32>>("scalar", kPanelRows * 4, pack_float32),
         panel_kernels<Floats<element_bfloat16>>("scalar", kPanelRows * 8, pack_bfloat16_widened),
-        panel_kernels<Integers<value_int8>>("scalar", kPanelRows * 4, pack_int8),
-        panel_kernels<Integers<value_int4>>("scalar", kPanelRows * 4, pack_int8),
+        integer_kernels<Format::int8>(),
+        integer_kernels<Format::int4>(),
+        integer_kernels<Format::int2>(),
+        integer_kernels<Format::int1>(),
         panel_kernels<Distance>("scalar", kPanelRows * 4, pack_float32),
     },
     pair<float>,

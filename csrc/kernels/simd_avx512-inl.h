@@ -52,7 +52,7 @@ TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes,
 // Formats whose scores are the accumulators themselves.
 struct Unscaled {
   using Acc = __m512;
-  static constexpr int kLanes = 16;
+  static constexpr int kLanes = 16, kParts = 1;
   template <int RT>
   static constexpr int kTokens = 8;
   template <int NT>

@@ -17,7 +17,7 @@ from tercet import FlatIndex
 
 Array = npt.NDArray[Any]
 F32 = np.float32
-CODECS: list[Any] = ["bfloat16", "int8", "int4"]
+CODECS: list[Any] = ["bfloat16", "int8", "int4", "int2", "binary"]
 METRICS: list[Any] = ["cosine", "dot", "l2"]
 
 

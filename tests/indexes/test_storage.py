@@ -21,7 +21,7 @@ from tercet import FlatIndex, MultiVectorIndex
 
 Array = npt.NDArray[Any]
 F32 = np.float32
-CODECS: list[Any] = ["float32", "bfloat16", "int8", "int4"]
+CODECS: list[Any] = ["float32", "bfloat16", "int8", "int4", "int2", "binary"]
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
 NAMES: dict[str, Callable[[int], Any]] = {
@@ -298,10 +298,10 @@ def test_the_message_names_the_part(tmp_path: Path) -> None:
         (b"T", "not a tercet index"),
         (b"PK\x03\x04 and so on, a zip file", "not a tercet index"),
         (b"TERCET\0", "damaged index|not a tercet index"),
-        (b"TERCET\0\x01", "damaged index"),
+        (b"TERCET\0\x02", "damaged index"),
         (b"TERCET\0\x02" + bytes(100), "format version 2.*reads 1"),
         (b"TERCET\0\xff" + bytes(100), "format version 255.*reads 1"),
-        (b"TERCET\0\x01" + bytes(100), "header"),
+        (b"TERCET\0\x02" + bytes(100), "header"),
         (b"TERCET\0\x01\xff\xff\xff\xff" + bytes(100), "header"),
     ],
 )
@@ -347,7 +347,7 @@ def test_headers_that_make_no_sense(header: Any, tmp_path: Path) -> None:
     if isinstance(header, dict):
         header = {**index_header(), **header}
     text = json.dumps(header).encode()
-    head = b"TERCET\0\x01" + struct.pack("<II", len(text), zlib.crc32(text)) + text
+    head = b"TERCET\0\x02" + struct.pack("<II", len(text), zlib.crc32(text)) + text
     body = bytes(-len(head) % 64) + bytes(64)
     assert "x: " in open_bytes(tmp_path / "x", head + body)
 

@@ -16,8 +16,9 @@ from tercet.indexes import storage
 
 __all__ = ["BaseIndex", "Codec", "as_filters", "as_ids", "check_settings", "id_array", "required_ids"]
 
-CODECS = ("float32", "bfloat16", "int8", "int4")
-Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
+CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
+ROTATED = ("int4", "int2", "binary")
+Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4", "int2", "binary"]
 
 
 class BaseIndex(ABC):
@@ -85,7 +86,7 @@ class BaseIndex(ABC):
 
     def _header(self) -> dict[str, Any]:
         header: dict[str, Any] = {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}
-        return {**header, "seed": self.seed} if self.codec == "int4" else header
+        return {**header, "seed": self.seed} if self.codec in ROTATED else header
 
 
 def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:

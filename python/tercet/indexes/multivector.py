@@ -26,9 +26,9 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"`` (half a byte, rotated at
-            random), ``"bfloat16"`` or ``"float32"``.
-        seed: of the random rotation of int4.
+        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"``, ``"int2"`` or ``"binary"``
+            (4, 2 bits or 1 bit a dimension and a scale, rotated at random), ``"bfloat16"`` or ``"float32"``.
+        seed: of the random rotation.
     """
 
     _native: _core.MultiVectorIndex

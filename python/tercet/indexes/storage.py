@@ -2,7 +2,7 @@
 
 Layout, little-endian::
 
-    0   8 bytes   magic  "TERCET\\x00\\x01" (the last byte is the version)
+    0   8 bytes   magic  "TERCET\\x00\\x02" (the last byte is the version)
     8   u32       length of the header
     12  u32       CRC-32 of the header
     16  header    JSON: settings, and for each section its name, dtype, shape, offset and CRC-32
@@ -34,7 +34,7 @@ __all__ = ["TEMPORARY", "read", "replace_file", "write"]
 TEMPORARY = ".tmp"  # how the name of a half-written file ends; it begins with ".tercet-"
 
 _MAGIC = b"TERCET\x00"
-_VERSION = 1
+_VERSION = 2  # 2: another order of int4 codes
 _ALIGN = 64
 
 

@@ -33,7 +33,7 @@ struct Problem {
     scales.reset(new uint16_t[n + (n == 0)]);
     bias.reset(new float[n + (n == 0)]);
     fill(queries.get(), d * static_cast<size_t>(q), random, true);
-    if (f == Format::int4) {
+    if (is_packed(f)) {
       for (size_t i = 0; i < bytes * n; ++i) rows[i] = static_cast<uint8_t>(random());
     } else {
       fill(rows.get(), d * n, random, false);
@@ -44,8 +44,8 @@ struct Problem {
     }
   }
 
-  // Queries of int4 are bytes.
-  size_t query_row_bytes() const { return format == Format::int4 ? dim : row_bytes(format, dim); }
+  // Queries of packed codes are bytes.
+  size_t query_row_bytes() const { return is_packed(format) ? dim : row_bytes(format, dim); }
 
   void fill(uint8_t* out, size_t count, std::mt19937& random, bool query) const {
     std::normal_distribution<float> normal;
@@ -56,7 +56,7 @@ struct Problem {
       const uint8_t byte = static_cast<uint8_t>(query ? code : code + 128);
       if (format == Format::float32 || format == Format::float32_l2) std::memcpy(out + 4 * i, &x, 4);
       if (format == Format::bfloat16) std::memcpy(out + 2 * i, &half, 2);
-      if (format == Format::int8 || format == Format::int4) out[i] = byte;
+      if (is_integer(format)) out[i] = byte;
     }
   }
 
@@ -67,7 +67,7 @@ struct Problem {
     v.stride = row_bytes(format, dim);
     v.dim = dim;
     v.format = format;
-    if (format == Format::int8 || format == Format::int4) v.scales = scales.get();
+    if (is_integer(format)) v.scales = scales.get();
     if (with_bias) v.bias = bias.get();
     return v;
   }
@@ -160,10 +160,10 @@ void compare(const Kernels& level, const Problem& p) {
 TEST(every_level_equals_scalar) {
   std::mt19937 random(7);
   for (const Isa isa : supported_isas()) {
-    for (const Format format :
-         {Format::float32, Format::bfloat16, Format::int8, Format::int4, Format::float32_l2}) {
-      for (const uint32_t dim :
-           {1u, 2u, 3u, 5u, 7u, 16u, 31u, 33u, 64u, 100u, 128u, 129u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
+    for (int i = 0; i < kFormats; ++i) {
+      const auto format = static_cast<Format>(i);
+      for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  64u,  96u,
+                                 100u, 128u, 129u, 160u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
         for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32})
           compare(kernels_for(isa), Problem(format, dim, queries, 133, random));
       }

@@ -1,12 +1,13 @@
-// int4: half a byte a dimension and one scale a vector. The vector is rotated at random, so that no dimension
-// stands out and one grid fits all, and each dimension becomes a code c in [0, 15] that stands for the odd
-// number 2 c - 15 times the scale.
+// int4, int2 and binary: 4, 2 bits or 1 bit a dimension and one scale a vector. The vector is rotated at
+// random, so that no dimension stands out and one grid fits all, and each dimension becomes a code c of b
+// bits that stands for the odd number 2 c - (2^b - 1) times the scale.
 //
 // The codes are those of the grid, among kSteps of different widths, whose direction is closest to the
 // vector's; the scale is |x|^2 / <x, codes>, which makes <codes * scale, x> = |x|^2: an unbiased estimator of
 // <q, x> over the random rotation (Gao and Long, "RaBitQ", 2024; here with a coarser search for the width).
-// The error of <q, x> is |q| times that of the stored vector at most, and about 1 / sqrt(d) of that.
-// Queries are rotated alike and quantised to int8.
+// The error of <q, x> is |q| times that of the stored vector at most, and about 1 / sqrt(d) of that. The
+// scale that makes the stored vector closest, <x, codes> / |codes|^2, ranks worse: it shrinks every score,
+// and most where codes fit badly. Queries are rotated alike and quantised to int8.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -19,12 +20,15 @@
 namespace tercet {
 namespace {
 
-class Int4Codec final : public Codec {
+template <Format kFormat>
+class PackedCodec final : public Codec {
  public:
-  Int4Codec(uint32_t dim, uint64_t seed) : rotation_(dim, seed) {}
+  PackedCodec(uint32_t dim, uint64_t seed) : rotation_(dim, seed) {}
 
-  const char* name() const override { return "int4"; }
-  Format format() const override { return Format::int4; }
+  const char* name() const override {
+    return kFormat == Format::int4 ? "int4" : kFormat == Format::int2 ? "int2" : "binary";
+  }
+  Format format() const override { return kFormat; }
   bool has_scales() const override { return true; }
   // Kernels multiply the scale by 1.5 * 2^23, and rotating may add up all dimensions.
   float max_magnitude() const override { return 1e28f; }
@@ -37,10 +41,10 @@ class Int4Codec final : public Codec {
     rotation_.apply(row, rotated.data());
     *scale = float_to_bfloat16(choose(rotated.data(), dim, codes.data()));
 
-    const size_t bytes = row_bytes(dim);
-    for (size_t i = 0; i < bytes; ++i) {
-      const uint8_t low = i < dim ? codes[i] : 0, high = i + bytes < dim ? codes[i + bytes] : 0;
-      code[i] = static_cast<uint8_t>(low | high << 4);
+    std::fill(code, code + row_bytes(dim), static_cast<uint8_t>(0));
+    for (uint32_t k = 0; k < dim; ++k) {
+      const CodePosition at = code_position(kFormat, dim, k);
+      code[at.byte] = static_cast<uint8_t>(code[at.byte] | codes[k] << at.shift);
     }
   }
 
@@ -48,10 +52,9 @@ class Int4Codec final : public Codec {
     thread_local std::vector<float> rotated;
     rotated.resize(dim);
     const float step = bfloat16_to_float(scale);
-    const size_t bytes = row_bytes(dim);
-    for (size_t k = 0; k < dim; ++k) {
-      const int c = k < bytes ? code[k] & 15 : code[k - bytes] >> 4;
-      rotated[k] = step * static_cast<float>(2 * c - 15);
+    for (uint32_t k = 0; k < dim; ++k) {
+      const CodePosition at = code_position(kFormat, dim, k);
+      rotated[k] = step * static_cast<float>(2 * (code[at.byte] >> at.shift & kMost) - kMost);
     }
     rotation_.invert(rotated.data(), row);
   }
@@ -69,29 +72,31 @@ class Int4Codec final : public Codec {
   }
 
  private:
-  static constexpr int kSteps = 16;
+  static constexpr int kMost = (1 << code_bits(kFormat)) - 1;  // the largest code
+  static constexpr int kHalf = (kMost + 1) / 2;
+  static constexpr int kSteps = kMost > 1 ? 16 : 1;
 
   static uint8_t code_of(float x, float inverse_step) {
     // truncation is floor, since the sum is not negative where it is not clamped
-    return static_cast<uint8_t>(std::clamp(static_cast<int>(x * inverse_step + 8), 0, 15));
+    return static_cast<uint8_t>(std::clamp(static_cast<int>(x * inverse_step + kHalf), 0, kMost));
   }
 
-  // Fills `codes` and returns the scale of 2 c - 15.
+  // Fills `codes` and returns the scale of 2 c - kMost.
   static float choose(const float* x, uint32_t dim, uint8_t* codes) {
     const float largest = largest_magnitude(x, dim);
     if (largest == 0) {
       std::fill(codes, codes + dim, static_cast<uint8_t>(0));
       return 0;
     }
-    // In units of the largest magnitude, so that nothing overflows. A step s maps [c - 8, c - 7) s to c; the
-    // widest grid ends at the largest magnitude, the narrowest at 0.4 of it.
+    // In units of the largest magnitude, so that nothing overflows. A step s maps [c - kHalf, c - kHalf + 1)
+    // s to c; the widest grid ends at the largest magnitude, the narrowest at 0.4 of it.
     float best = -1, best_inverse = 0;
     for (int i = 0; i < kSteps; ++i) {
-      const float inverse = 8 / (1.0f - 0.04f * static_cast<float>(i));
+      const float inverse = kHalf / (1.0f - 0.04f * static_cast<float>(i));
       float product = 0, square = 0;  // both exact enough: the choice, not the result, depends on them
       for (uint32_t k = 0; k < dim; ++k) {
         const float y = x[k] / largest;
-        const auto value = static_cast<float>(2 * code_of(y, inverse) - 15);
+        const auto value = static_cast<float>(2 * code_of(y, inverse) - kMost);
         product += y * value;
         square += value * value;
       }
@@ -104,7 +109,7 @@ class Int4Codec final : public Codec {
     for (uint32_t k = 0; k < dim; ++k) {
       const float y = x[k] / largest;
       codes[k] = code_of(y, best_inverse);
-      product += static_cast<double>(y) * (2 * codes[k] - 15);
+      product += static_cast<double>(y) * (2 * codes[k] - kMost);
       square += static_cast<double>(y) * y;
     }
     return static_cast<float>(largest * (square / product));
@@ -115,8 +120,10 @@ class Int4Codec final : public Codec {
 
 }  // namespace
 
-std::unique_ptr<Codec> make_int4_codec(uint32_t dim, uint64_t seed) {
-  return std::make_unique<Int4Codec>(dim, seed);
+std::unique_ptr<Codec> make_packed_codec(Format format, uint32_t dim, uint64_t seed) {
+  if (format == Format::int4) return std::make_unique<PackedCodec<Format::int4>>(dim, seed);
+  if (format == Format::int2) return std::make_unique<PackedCodec<Format::int2>>(dim, seed);
+  return std::make_unique<PackedCodec<Format::int1>>(dim, seed);
 }
 
 }  // namespace tercet
