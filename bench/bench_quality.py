@@ -26,6 +26,7 @@ from harness.machine import describe
 from harness.report import Report, duration, number
 
 CODECS = ("float32", "bfloat16", "int8", "int4")  # the first is what the others are compared with
+POOLS = (2, 3)  # tokens per vector
 K = 10
 DEPTH = 50
 MAX_TOKENS = 256
@@ -191,6 +192,14 @@ def late_interaction(table: Table, vectors: Vectors, codec: Any, candidates: ter
     table.add(chained, lambda: index.rerank(queries, candidates, K).ids, size, "chain")
 
 
+def pooled(table: Table, vectors: Vectors, codec: Any, factor: int) -> None:
+    """One vector for every ``factor`` tokens."""
+    index = tercet.MultiVectorIndex(vectors.document_tokens.dim, codec=codec)
+    index.add(vectors.document_tokens, pool=factor)
+    name = f"token MaxSim {codec}, pool={factor}"
+    table.add(name, lambda: index.search(vectors.query_tokens, K).ids, index.nbytes, "MaxSim")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="nDCG@10 of every way to rank, on a BEIR-layout collection.")
     parser.add_argument("folder", type=Path)
@@ -204,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     candidates = {codec: dense(table, vectors, codec) for codec in CODECS}
     for codec in CODECS:
         late_interaction(table, vectors, codec, candidates["float32"])
+    for factor in POOLS:
+        pooled(table, vectors, "int8", factor)
     documents, tokens = len(collection.documents), len(vectors.document_tokens.values)
     table.report.head = [
         *describe("all threads, one batch of all queries, wall time"),

@@ -182,6 +182,62 @@ def topk(scores: Array, k: int, ids: Any = None) -> tuple[Array, Array]:
     return out_ids, out_scores
 
 
+# ---- token pooling
+
+
+def pool(doc: Array, factor: int, protected: int = 0) -> Array:
+    """The first tokens as they are, then one vector for each cluster of the others."""
+    kept, rest = doc[:protected], doc[protected:]
+    if len(rest) == 0:
+        return doc
+    rows = rest.astype(np.float64)
+    directions = np.array([row / (length(row) or 1) for row in rows])
+    squares = np.maximum(0, 1 - directions @ directions.T) ** 2
+    clusters = ward(squares, max(1, len(rest) // factor))
+    return np.concatenate([kept, np.array([stretched_mean(rest[c]) for c in clusters])])
+
+
+def ward(squares: Array, clusters: int) -> list[list[int]]:
+    """Ward's clustering as it is defined: merge the two nearest until so many are left.
+
+    Clusters are lists of their members, in the order of the first ones.
+    """
+    squares = squares.copy()
+    np.fill_diagonal(squares, np.inf)
+    members = {i: [i] for i in range(len(squares))}
+    sizes = np.ones(len(squares))
+    while len(members) > clusters:
+        a, b = sorted(np.unravel_index(np.argmin(squares), squares.shape))
+        merged = (sizes[a] + sizes) * squares[a] + (sizes[b] + sizes) * squares[b] - sizes * squares[a, b]
+        merged /= sizes[a] + sizes[b] + sizes
+        merged[a] = np.inf
+        squares[a] = squares[:, a] = merged
+        squares[b] = squares[:, b] = np.inf
+        sizes[a] += sizes[b]
+        members[a] = sorted(members[a] + members.pop(b))
+    return sorted(members.values())
+
+
+def stretched_mean(rows: Array) -> Array:
+    """The mean of float32 rows with the mean of their lengths: float64 sums in their order, rounded once."""
+    lengths = np.cumsum([length(row) for row in rows])[-1]
+    total = np.cumsum(rows.astype(np.float64), axis=0)[-1]
+    size = length(total)
+    limit = float(np.finfo(np.float32).max)
+    scale = lengths / len(rows) / size if size > 0 else 0.0
+    return np.clip(total * scale, -limit, limit).astype(np.float32)
+
+
+def length(row: Array) -> float:
+    """In float64: the square of dimension k goes to partial sum k % 8; the sums are folded in halves."""
+    padded = np.zeros(-(-len(row) // 8) * 8)
+    padded[: len(row)] = row.astype(np.float64) ** 2
+    sums = np.cumsum(padded.reshape(-1, 8), axis=0)[-1]
+    while len(sums) > 1:
+        sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
+    return float(np.sqrt(sums[0]))
+
+
 # ---- codecs
 
 

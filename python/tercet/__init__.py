@@ -2,6 +2,7 @@
 
 from tercet._core import __version__
 from tercet.indexes import FlatIndex, MultiVectorIndex, open
+from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
 from tercet.types import Hit, Hits, TokenVectors
@@ -19,5 +20,6 @@ __all__ = [
     "maxsim",
     "maxsim_grid",
     "open",
+    "pool_tokens",
     "topk",
 ]

@@ -12,7 +12,7 @@ from tercet import _core
 from tercet.arrays import Rows, as_float32, as_rows, as_tokens, check_dim, same_format
 from tercet.types import Hits, TokenVectors
 
-__all__ = ["check_k", "check_threads", "cpu_info", "dot", "maxsim", "maxsim_grid", "topk"]
+__all__ = ["check_integer", "check_k", "check_threads", "cpu_info", "dot", "maxsim", "maxsim_grid", "topk"]
 
 Metric = Literal["dot", "cosine", "l2"]
 
@@ -111,7 +111,7 @@ def cpu_info() -> dict[str, Any]:
 
 def check_k(k: int, name: str = "k") -> int:
     """Return ``k`` as int; ValueError unless it is at least 1, TypeError unless it is an integer."""
-    value = _integer(k, name)
+    value = check_integer(k, name)
     if not 1 <= value < 2**31:
         raise ValueError(f"{name}: expected at least 1 (and less than 2**31), got {value}")
     return value
@@ -121,13 +121,14 @@ def check_threads(threads: int | None) -> int:
     """Return the number of threads, 0 for the default; ValueError unless it is at least 1."""
     if threads is None:
         return 0
-    value = _integer(threads, "threads")
+    value = check_integer(threads, "threads")
     if not 1 <= value <= 4096:
         raise ValueError(f"threads: expected 1 to 4096, got {value}")
     return value
 
 
-def _integer(x: Any, name: str) -> int:
+def check_integer(x: Any, name: str) -> int:
+    """Return ``x`` as int; TypeError unless it is an integer (a bool is none)."""
     try:
         if isinstance(x, (bool, np.bool_)):
             raise TypeError

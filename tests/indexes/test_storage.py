@@ -299,10 +299,10 @@ def test_the_message_names_the_part(tmp_path: Path) -> None:
         (b"PK\x03\x04 and so on, a zip file", "not a tercet index"),
         (b"TERCET\0", "damaged index|not a tercet index"),
         (b"TERCET\0\x02", "damaged index"),
-        (b"TERCET\0\x02" + bytes(100), "format version 2.*reads 1"),
-        (b"TERCET\0\xff" + bytes(100), "format version 255.*reads 1"),
+        (b"TERCET\0\x01" + bytes(100), "format version 1.*reads 2"),
+        (b"TERCET\0\xff" + bytes(100), "format version 255.*reads 2"),
         (b"TERCET\0\x02" + bytes(100), "header"),
-        (b"TERCET\0\x01\xff\xff\xff\xff" + bytes(100), "header"),
+        (b"TERCET\0\x02\xff\xff\xff\xff" + bytes(100), "header"),
     ],
 )
 def test_foreign_files(data: bytes, message: str, tmp_path: Path) -> None:

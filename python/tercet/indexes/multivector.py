@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.arrays import MAX_DIM, Rows, as_float32, as_tokens, check_dim
 from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenVectors
 
@@ -40,7 +41,9 @@ class MultiVectorIndex(BaseIndex):
         self.seed = operator.index(seed)
         self._native = _core.MultiVectorIndex(self.dim, codec, self.seed)
 
-    def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
+    def add(
+        self, vectors: Any, ids: Any = None, *, pool: int | None = None, threads: int | None = None
+    ) -> npt.NDArray[Any]:
         """Add documents, or replace those whose id is there. All or nothing.
 
         Args:
@@ -48,16 +51,21 @@ class MultiVectorIndex(BaseIndex):
                 returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` whose tokens all
                 count, or one document ``[tokens, dim]``. A document without tokens scores ``-inf``.
             ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
+            pool: keep one vector for every ``pool`` tokens, as :func:`tercet.pool_tokens` makes them; None
+                keeps all.
             threads: how many to use; all by default.
 
         Returns:
             The ids of the documents, ``[n]``.
 
         Raises:
-            ValueError: wrong dimensions or rank, no documents, a value that is not finite, an id given twice.
-            TypeError: a dtype that would lose data, ids of the other kind.
+            ValueError: wrong dimensions or rank, no documents, a value that is not finite, an id given twice,
+                ``pool`` below 1.
+            TypeError: a dtype that would lose data, ids of the other kind, ``pool`` that is no integer.
         """
         tokens = self._tokens(vectors, "vectors")
+        if pool is not None:
+            tokens = pooled(tokens, check_k(pool, "pool"), 0, check_threads(threads), "vectors")
         rows = as_float32(tokens.rows).data
         return id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
 
