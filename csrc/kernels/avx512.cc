@@ -207,6 +207,14 @@ void filter_int8(const Panel& panel, const RowsView& rows, size_t first, size_t 
                  CandidateSink& sink) noexcept {
   (rows.dim <= kSmallDim ? filter_any<Int8<true>> : filter_any<Int8<false>>)(panel, rows, first, count, sink);
 }
+void nearest_int4(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
+                  uint32_t* row) noexcept {
+  (rows.dim <= kSmallDim4 ? nearest<Int4<true>> : nearest<Int4<false>>)(panel, rows, first, count, best, row);
+}
+void nearest_int8(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
+                  uint32_t* row) noexcept {
+  (rows.dim <= kSmallDim ? nearest<Int8<true>> : nearest<Int8<false>>)(panel, rows, first, count, best, row);
+}
 
 // ---- pairs: dimension k is summed in lane k % 32
 
@@ -298,9 +306,9 @@ const Kernels kAvx512Kernels = {
         panel_kernels<Float32>("avx512 fma", pack_float32),
         panel_kernels<Bfloat16>("avx512 fma, widened", pack_bfloat16_widened),
         {"avx512 vnni", Int8<true>::kPanelGroupBytes, pack_int8, maxsim_int8, dot_int8, filter_int8,
-         peak<Int8<true>>},
+         nearest_int8, peak<Int8<true>>},
         {"avx512 vnni, unpacked", Int4<true>::kPanelGroupBytes, pack_int8, maxsim_int4, dot_int4, filter_int4,
-         peak<Int4<true>>},
+         nearest_int4, peak<Int4<true>>},
         panel_kernels<Distance>("avx512 fma", pack_float32),
     },
     pair<float>,
