@@ -70,9 +70,9 @@ struct PanelKernels {
   void (*filter)(const Panel& panel, const RowsView& rows, size_t first, size_t count,
                  CandidateSink& sink) noexcept;
 
-  // For rows [first, first + count): where a row scores above best[r], best[r] and row[r] become its score and
-  // number, so that of equal scores the lowest row wins, over several calls as well if they go upwards. Both
-  // arrays hold 32 values; those of padding rows may change.
+  // For rows [first, first + count): where a row scores above best[r], best[r] and row[r] become its score
+  // and number, so that of equal scores the lowest row wins, over several calls as well if they go upwards.
+  // Both arrays hold 32 values; those of padding rows may change.
   void (*nearest)(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
                   uint32_t* row) noexcept;
 

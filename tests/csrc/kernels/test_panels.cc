@@ -209,7 +209,8 @@ TEST(nearest_takes_the_lowest_of_equal_rows) {
       for (int r = 0; r < kPanelRows; ++r) best[r] = -INFINITY, row[r] = 99;
       kernel.nearest(packed.panel, p.view(false), 7, 0, best, row);
       CHECK(row[0] == 99);
-      for (const size_t first : {7, 20, 37}) kernel.nearest(packed.panel, p.view(false), first, 24, best, row);
+      for (const size_t first : {7, 20, 37})
+        kernel.nearest(packed.panel, p.view(false), first, 24, best, row);
       for (int r = 0; r < kPanelRows; ++r) CHECK(row[r] >= 7 && row[r] < 12);
     }
   }
