@@ -29,8 +29,8 @@ class Codebook {
   void centroid(size_t id, float* out) const { centroids_.get(id, out); }
 
   // ids[i] = the centroid nearest to row i, of equally near ones the lowest: among all of up to 64 coarse
-  // clusters, else among those of the 32, or a quarter, that are nearest to the row. Rows are `stride` floats
-  // apart. Throws Error for values that are not finite or beyond 1e15.
+  // clusters, else among those of the 32 nearest to the row (of 96 where there are 256). Rows are `stride`
+  // floats apart. Throws Error for values that are not finite or beyond 1e15.
   void assign(const float* rows, size_t count, size_t stride, uint16_t* ids, size_t threads) const;
   // The same for vectors that are quantised already.
   void assign(const Int8Vectors& vectors, uint16_t* ids, size_t threads) const;
