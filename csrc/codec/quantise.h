@@ -1,6 +1,7 @@
 // Rounding to integers under one scale, as int8 rows and the queries of every integer codec are.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -8,10 +9,14 @@
 
 namespace tercet {
 
+// NaN or infinite if a value is. Without their signs floats are ordered as their bits are, and the maximum of
+// integers vectorises: that of floats would have to keep its order of comparisons.
 inline float largest_magnitude(const float* row, uint32_t dim) {
-  float largest = 0;
-  for (uint32_t k = 0; k < dim; ++k) largest = std::max(largest, std::abs(row[k]));
-  return largest;
+  uint32_t largest = 0;
+  for (uint32_t k = 0; k < dim; ++k) {
+    largest = std::max(largest, std::bit_cast<uint32_t>(row[k]) & 0x7fffffff);
+  }
+  return std::bit_cast<float>(largest);
 }
 
 // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, ties to even, and vectorises.

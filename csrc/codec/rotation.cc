@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/random.h"
+
 namespace tercet {
 namespace {
 
@@ -19,14 +21,6 @@ void hadamard(float* v, uint32_t n) {
   }
   const float scale = 1.0f / std::sqrt(static_cast<float>(n));
   for (uint32_t k = 0; k < n; ++k) v[k] *= scale;
-}
-
-// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-uint64_t split_mix(uint64_t& state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
 }
 
 }  // namespace

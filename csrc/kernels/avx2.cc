@@ -21,6 +21,19 @@ TERCET_INLINE Vec vec_max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)));
 }
+using Numbers = __m256i;
+TERCET_INLINE Numbers numbers_set1(uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+TERCET_INLINE Numbers numbers_load(const uint32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+TERCET_INLINE void numbers_store(uint32_t* p, Numbers v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
+}
+TERCET_INLINE void keep_greater(Vec& best, Numbers& row, Vec v, Numbers base, int j) {
+  const __m256 greater = _mm256_cmp_ps(v, best, _CMP_GT_OQ);
+  best = _mm256_blendv_ps(best, v, greater);
+  row = _mm256_blendv_epi8(row, _mm256_add_epi32(base, _mm256_set1_epi32(j)), _mm256_castps_si256(greater));
+}
 TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 constexpr int kLineGroups = 16, kFewRows = 4;

@@ -249,8 +249,12 @@ struct BySize {
                      CandidateSink& sink) noexcept {
     (rows.dim <= kSmallDim ? filter_any<F<true>> : filter_any<F<false>>)(panel, rows, first, count, sink);
   }
+  static void nearest_any(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
+                          uint32_t* row) noexcept {
+    (rows.dim <= kSmallDim ? nearest<F<true>> : nearest<F<false>>)(panel, rows, first, count, best, row);
+  }
   static constexpr PanelKernels kernels(const char* name, decltype(PanelKernels::pack) pack) {
-    return {name, F<true>::kPanelGroupBytes, pack, maxsim_any, dot, filter, peak<F<true>>};
+    return {name, F<true>::kPanelGroupBytes, pack, maxsim_any, dot, filter, nearest_any, peak<F<true>>};
   }
 };
 template <bool kSmall>

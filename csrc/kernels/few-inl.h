@@ -196,5 +196,5 @@ void filter_any(const Panel& panel, const RowsView& rows, size_t first, size_t c
 
 template <class F>
 constexpr PanelKernels panel_kernels(const char* name, decltype(PanelKernels::pack) pack) {
-  return {name, F::kPanelGroupBytes, pack, maxsim<F>, dot_any<F>, filter_any<F>, peak<F>};
+  return {name, F::kPanelGroupBytes, pack, maxsim<F>, dot_any<F>, filter_any<F>, nearest<F>, peak<F>};
 }

@@ -71,6 +71,12 @@ struct PanelKernels {
   void (*filter)(const Panel& panel, const RowsView& rows, size_t first, size_t count,
                  CandidateSink& sink) noexcept;
 
+  // For rows [first, first + count): where a row scores above best[r], best[r] and row[r] become its score
+  // and number, so that of equal scores the lowest row wins, over several calls as well if they go upwards.
+  // Both arrays hold 32 values; those of padding rows may change.
+  void (*nearest)(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
+                  uint32_t* row) noexcept;
+
   // Runs the multiply-accumulate instruction of this format `rounds` times on independent registers and
   // returns how many multiply-adds that were: timed, this is the instruction peak.
   size_t (*peak)(size_t rounds) noexcept;

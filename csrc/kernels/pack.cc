@@ -61,7 +61,14 @@ void pack_integers(const uint8_t* rows, size_t stride, int count, uint32_t dim, 
   for (int r = 0; r < kPanelRows; ++r) {
     const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
     int32_t sum = 0;
-    for (uint32_t k = 0; r < count && k < dim; ++k) sum += static_cast<int8_t>(row[k]);
+    const uint32_t end = r < count ? dim : 0;
+    for (uint32_t k = 0; k < end;) {  // in 16 bits, which 255 values cannot leave: widening takes time
+      int16_t part = 0;
+      for (const uint32_t stop = end - k < 255 ? end : k + 255; k < stop; ++k) {
+        part = static_cast<int16_t>(part + static_cast<int8_t>(row[k]));
+      }
+      sum += part;
+    }
     start[r] = -kExcess * sum;
   }
 }

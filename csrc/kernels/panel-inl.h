@@ -375,6 +375,8 @@ void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count
   });
 }
 
+#include "kernels/nearest-inl.h"
+
 template <class Vector>
 TERCET_INLINE void opaque(Vector& v) {
   if constexpr (requires { v.even; }) {

@@ -137,6 +137,20 @@ void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count
   }
 }
 
+template <class F>
+void nearest(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* best,
+             uint32_t* nearest_row) noexcept {
+  float scores[kPanelRows];
+  for (size_t row = first; row < first + count; ++row) {
+    dot<F>(panel, rows, row, 1, scores);
+    for (int r = 0; r < kPanelRows; ++r) {
+      const bool above = scores[r] > best[r];
+      best[r] = above ? scores[r] : best[r];
+      nearest_row[r] = above ? static_cast<uint32_t>(row) : nearest_row[r];
+    }
+  }
+}
+
 // Multiply-adds of one row with a panel, over and over.
 template <class F>
 size_t peak(size_t rounds) noexcept {
@@ -158,7 +172,7 @@ size_t peak(size_t rounds) noexcept {
 template <class F>
 constexpr PanelKernels panel_kernels(const char* name, size_t group_bytes,
                                      decltype(PanelKernels::pack) pack) {
-  return {name, group_bytes, pack, maxsim<F>, dot<F>, filter<F>, peak<F>};
+  return {name, group_bytes, pack, maxsim<F>, dot<F>, filter<F>, nearest<F>, peak<F>};
 }
 
 template <Format kFormat>

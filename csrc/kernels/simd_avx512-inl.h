@@ -7,6 +7,15 @@ TERCET_INLINE void vec_store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 TERCET_INLINE Vec vec_add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 TERCET_INLINE Vec vec_max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 TERCET_INLINE uint32_t vec_ge(Vec a, Vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
+using Numbers = __m512i;
+TERCET_INLINE Numbers numbers_set1(uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+TERCET_INLINE Numbers numbers_load(const uint32_t* p) { return _mm512_loadu_si512(p); }
+TERCET_INLINE void numbers_store(uint32_t* p, Numbers v) { _mm512_storeu_si512(p, v); }
+TERCET_INLINE void keep_greater(Vec& best, Numbers& row, Vec v, Numbers base, int j) {
+  const __mmask16 greater = _mm512_cmp_ps_mask(v, best, _CMP_GT_OQ);
+  best = _mm512_mask_mov_ps(best, greater, v);
+  row = _mm512_mask_add_epi32(row, greater, base, _mm512_set1_epi32(j));
+}
 TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
 TERCET_INLINE __m512i broadcast_group(const uint8_t* p) {

@@ -132,6 +132,25 @@ void compare(const Kernels& level, const Problem& p) {
     }
     CHECK(equal);
 
+    // nearest is the first largest of dot, over two calls as over one
+    std::vector<float> best(kPanelRows, -INFINITY), expected(best);
+    std::vector<uint32_t> row(kPanelRows, UINT32_MAX), expected_row(row);
+    fast.nearest(a.panel, p.view(bias), first, count / 3, best.data(), row.data());
+    fast.nearest(a.panel, p.view(bias), first + count / 3, count - count / 3, best.data(), row.data());
+    for (size_t i = 0; i < count; ++i) {
+      for (int r = 0; r < p.query_rows; ++r) {
+        const float score = dot_a[i * kPanelRows + r];
+        if (!(score > expected[r])) continue;
+        expected[r] = score;
+        expected_row[r] = static_cast<uint32_t>(first + i);
+      }
+    }
+    equal = true;
+    for (int r = 0; r < p.query_rows; ++r) {
+      equal = equal && same(best[r], expected[r], true) && row[r] == expected_row[r];
+    }
+    CHECK(equal);
+
     // what filter keeps is what dot says reaches the threshold, in row order
     std::vector<std::vector<Candidate>> kept(kPanelRows, std::vector<Candidate>(count));
     CandidateSink sink;
@@ -169,6 +188,30 @@ TEST(every_level_equals_scalar) {
       }
       compare(kernels_for(isa), Problem(format, 48, 5, 0, random));
       compare(kernels_for(isa), Problem(format, 48, 5, 1, random));
+    }
+  }
+}
+
+TEST(nearest_takes_the_lowest_of_equal_rows) {
+  std::mt19937 random(10);
+  for (const Isa isa : supported_isas()) {
+    for (const Format format : {Format::float32, Format::bfloat16, Format::int8, Format::int4}) {
+      Problem p(format, 40, 32, 61, random);
+      const size_t bytes = row_bytes(format, p.dim);
+      for (size_t i = 1; i < p.num_rows; ++i) {  // the same five rows over and over
+        if (i >= 5) std::memcpy(p.rows.get() + i * bytes, p.rows.get() + (i - 5) * bytes, bytes);
+        p.scales[i] = p.scales[0];
+      }
+      const PanelKernels& kernel = kernels_for(isa).panel(format);
+      const Packed packed(kernel, p);
+      float best[kPanelRows];
+      uint32_t row[kPanelRows];
+      for (int r = 0; r < kPanelRows; ++r) best[r] = -INFINITY, row[r] = 99;
+      kernel.nearest(packed.panel, p.view(false), 7, 0, best, row);
+      CHECK(row[0] == 99);
+      for (const size_t first : {7, 20, 37})
+        kernel.nearest(packed.panel, p.view(false), first, 24, best, row);
+      for (int r = 0; r < kPanelRows; ++r) CHECK(row[r] >= 7 && row[r] < 12);
     }
   }
 }
