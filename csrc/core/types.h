@@ -62,7 +62,8 @@ enum class Metric : uint8_t { dot, cosine, l2 };
 
 // Rows of one format, `stride` bytes apart. `scales` (integer formats, bfloat16 bits, one per row) is what
 // the integers that codes stand for are multiplied with; null means 1. `bias`, if not null, is added to the
-// score of its row.
+// score of its row. Packed rows may be residuals: `centroids` then says of each which centroid has to be
+// added to it.
 struct RowsView {
   const uint8_t* data = nullptr;
   size_t rows = 0;
@@ -71,6 +72,7 @@ struct RowsView {
   Format format = Format::float32;
   const uint16_t* scales = nullptr;
   const float* bias = nullptr;
+  const uint16_t* centroids = nullptr;
 
   const uint8_t* row(size_t i) const { return data + i * stride; }
 };

@@ -167,7 +167,7 @@ TERCET_NOINLINE void keep_rows(uint32_t hits, Vec score, size_t row, int query, 
 template <class F>
 void dot_any(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
   const size_t begin = first;
-  if (panel.rows <= kFewRows) {
+  if (panel.rows <= kFewRows && !panel.centroid_scores) {
     auto out = [&](size_t row, int query, Vec score) {
       alignas(64) float lanes[F::kLanes];
       vec_store(lanes, score);
@@ -184,7 +184,7 @@ template <class F>
 void filter_any(const Panel& panel, const RowsView& rows, size_t first, size_t count,
                 CandidateSink& sink) noexcept {
   const size_t end = first + count;
-  if (panel.rows <= kFewRows) {
+  if (panel.rows <= kFewRows && !panel.centroid_scores) {
     auto out = [&](size_t row, int query, Vec score) {
       const uint32_t hits = vec_ge(score, vec_set1(sink.thresholds[query]));
       if (__builtin_expect(hits != 0, 0)) keep_rows(hits, score, row, query, sink);

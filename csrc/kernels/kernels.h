@@ -42,6 +42,9 @@ struct Panel {
   const int32_t* start;
   const float* scales;
   int rows;  // 1..32
+  // Of residuals: the scores of the centroids, over `scales`, which is what is added to the score of a row
+  // before that is multiplied; [centroids][32], aligned. Null for rows that are no residuals.
+  const float* centroid_scores = nullptr;
 };
 
 // Where fused top-k kernels put what reaches the threshold. Room for one candidate per row and call.

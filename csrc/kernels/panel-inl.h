@@ -197,6 +197,17 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
         TERCET_UNROLL for (int r = 0; r < RT; ++r) scores[j][r] = F::score(acc[j][r], scales, j);
       }
+      if constexpr (F::kRows == Rows::unpacked) {
+        if (const float* const table = fresh(s.panel.centroid_scores)) {
+          const uint16_t* const ids = fresh(s.rows.centroids) + row;
+          TERCET_UNROLL for (int j = 0; j < NT; ++j) {
+            const float* const own = table + ids[j] * size_t{kPanelRows} + fresh(s.row0);
+            TERCET_UNROLL for (int r = 0; r < RT; ++r) {
+              scores[j][r] = vec_add(scores[j][r], vec_load(own + r * F::kLanes));
+            }
+          }
+        }
+      }
       out(row, scores);
     } else {
       typename F::Acc* const partial = fresh(s.partial) + (row - fresh(s.partial_row)) * RT;
@@ -377,29 +388,4 @@ void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count
 
 #include "kernels/nearest-inl.h"
 
-template <class Vector>
-TERCET_INLINE void opaque(Vector& v) {
-  if constexpr (requires { v.even; }) {
-    __asm__ volatile("" : "+v"(v.even), "+v"(v.odd));
-  } else {
-    __asm__ volatile("" : "+v"(v));
-  }
-}
-
-template <class F>
-size_t peak(size_t rounds) noexcept {
-  constexpr int kChains = F::kLanes == 16 ? 20 : 10;  // accumulators beside what a step needs
-  alignas(64) const uint8_t zeros[kPanelRows * kGroupBytes] = {};
-  typename F::Acc acc[kChains] = {};
-  typename F::Query q = F::load_query(zeros);
-  const typename F::Broadcast b = F::broadcast(zeros);
-  for (size_t n = 0; n < rounds; ++n) {
-    TERCET_UNROLL for (int i = 0; i < kChains; ++i) {
-      acc[i] = F::step(acc[i], q, b);
-      // keeps every step and all of it: the accumulator in a register, the query of unknown value
-      __asm__ volatile("" : "+v"(acc[i]));
-      opaque(q);
-    }
-  }
-  return rounds * kChains * F::kLanes * kGroupBytes / (F::kRows == Rows::widened ? 4 : F::kElementBytes);
-}
+#include "kernels/peak-inl.h"

@@ -93,6 +93,9 @@ struct Integers {
     }
     const float scale = rows.scales ? std::bit_cast<float>(uint32_t{rows.scales[i]} << 16) : 1.0f;
     for (int r = 0; r < kPanelRows; ++r) out[r] = static_cast<float>(sums[r]) * scale;
+    if (!panel.centroid_scores) return;
+    const float* const centroid = panel.centroid_scores + rows.centroids[i] * kPanelRows;
+    for (int r = 0; r < kPanelRows; ++r) out[r] += centroid[r];
   }
   static float scale(const Panel& panel, int r) { return panel.scales[r]; }
 };

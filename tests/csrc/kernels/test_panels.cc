@@ -16,6 +16,8 @@ using namespace tercet;
 
 namespace {
 
+constexpr int kCentroids = 7;
+
 struct Problem {
   Format format;
   uint32_t dim;
@@ -23,6 +25,8 @@ struct Problem {
   std::unique_ptr<uint8_t[]> queries, rows;
   std::unique_ptr<uint16_t[]> scales;
   std::unique_ptr<float[]> bias;
+  bool residual;  // every other one of packed rows
+  std::unique_ptr<uint16_t[]> centroids;
   size_t num_rows;
 
   Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random)
@@ -32,6 +36,8 @@ struct Problem {
     rows.reset(new uint8_t[bytes * n + (n == 0)]);
     scales.reset(new uint16_t[n + (n == 0)]);
     bias.reset(new float[n + (n == 0)]);
+    residual = is_packed(f) && random() % 2;
+    centroids.reset(new uint16_t[n + (n == 0)]);
     fill(queries.get(), d * static_cast<size_t>(q), random, true);
     if (is_packed(f)) {
       for (size_t i = 0; i < bytes * n; ++i) rows[i] = static_cast<uint8_t>(random());
@@ -41,6 +47,7 @@ struct Problem {
     for (size_t i = 0; i < n; ++i) {
       scales[i] = float_to_bfloat16(0.001f * static_cast<float>(1 + random() % 100));
       bias[i] = static_cast<float>(random() % 100) - 50;
+      centroids[i] = static_cast<uint16_t>(random() % kCentroids);
     }
   }
 
@@ -69,6 +76,7 @@ struct Problem {
     v.format = format;
     if (is_integer(format)) v.scales = scales.get();
     if (with_bias) v.bias = bias.get();
+    if (residual) v.centroids = centroids.get();
     return v;
   }
 };
@@ -77,6 +85,7 @@ struct Packed {
   AlignedVector<uint8_t> values;
   AlignedVector<int32_t> start = AlignedVector<int32_t>(kPanelRows);
   AlignedVector<float> scales = AlignedVector<float>(kPanelRows);
+  AlignedVector<float> centroid_scores = AlignedVector<float>(kCentroids * kPanelRows);
   Panel panel;
 
   Packed(const PanelKernels& kernel, const Problem& p) {
@@ -85,6 +94,10 @@ struct Packed {
     for (int r = 0; r < kPanelRows; ++r) scales[r] = 0.5f + static_cast<float>(r);
     kernel.pack(p.queries.get(), p.query_row_bytes(), p.query_rows, p.dim, values.data(), start.data());
     panel = {values.data(), start.data(), scales.data(), p.query_rows};
+    for (size_t i = 0; i < centroid_scores.size(); ++i) {
+      centroid_scores[i] = static_cast<float>(i * 37 % 101) - 50;
+    }
+    if (p.residual) panel.centroid_scores = centroid_scores.data();
   }
 };
 
