@@ -197,17 +197,6 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
       TERCET_UNROLL for (int j = 0; j < NT; ++j) {
         TERCET_UNROLL for (int r = 0; r < RT; ++r) scores[j][r] = F::score(acc[j][r], scales, j);
       }
-      if constexpr (F::kRows == Rows::unpacked) {
-        if (const float* const table = fresh(s.panel.centroid_scores)) {
-          const uint16_t* const ids = fresh(s.rows.centroids) + row;
-          TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-            const float* const own = table + ids[j] * size_t{kPanelRows} + fresh(s.row0);
-            TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-              scores[j][r] = vec_add(scores[j][r], vec_load(own + r * F::kLanes));
-            }
-          }
-        }
-      }
       out(row, scores);
     } else {
       typename F::Acc* const partial = fresh(s.partial) + (row - fresh(s.partial_row)) * RT;
@@ -238,9 +227,29 @@ TERCET_INLINE const uint8_t* tiles_of(const Sweep<F>& s, size_t first, size_t ro
   }
 }
 
-// Rows [first, first + count), each handed to `out` once, in order.
+// Hands scores of residuals on with those of their centroids added. A type of its own, since a branch in
+// tiles() would cost all others 3 %.
 template <class F, int RT, class Out>
-TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
+struct CentroidsOut {
+  static constexpr bool kRepeatable = Out::kRepeatable;
+  Out out;
+  const float* table;  // from the first query row of the accumulators
+  const uint16_t* ids;
+  template <int NT>
+  TERCET_INLINE void operator()(size_t row, Vec (&scores)[NT][RT]) {
+    TERCET_UNROLL for (int j = 0; j < NT; ++j) {
+      const float* const own = table + ids[row + j] * size_t{kPanelRows};
+      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
+        scores[j][r] = vec_add(scores[j][r], vec_load(own + r * F::kLanes));
+      }
+    }
+    out(row, scores);
+  }
+};
+
+// Rows [first, first + count), each with its finished score handed to `out` once, in order.
+template <class F, int RT, class Out>
+TERCET_INLINE void sweep_finished(Sweep<F>& s, size_t first, size_t count, Out& out) {
   constexpr int NT = F::template kTokens<RT>;
   // packed rows are whole groups, padded
   const size_t bytes = s.rows.dim * F::kElementBytes;
@@ -270,6 +279,19 @@ TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out)
       ahead = tiles_of<F, RT, NT>(s, end, begin, end, ahead, out);
     }
   }
+}
+
+template <class F, int RT, class Out>
+TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
+  if constexpr (F::kRows == Rows::unpacked) {
+    if (s.panel.centroid_scores) {
+      CentroidsOut<F, RT, Out> added{out, s.panel.centroid_scores + s.row0, s.rows.centroids};
+      sweep_finished<F, RT>(s, first, count, added);
+      out = added.out;
+      return;
+    }
+  }
+  sweep_finished<F, RT>(s, first, count, out);
 }
 
 // Calls body(sweep, RT) for each stripe of query rows that one set of accumulators covers.
