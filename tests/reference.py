@@ -349,6 +349,31 @@ def stored_dot(queries: Array, rows: Array, codec: str) -> Array:
     return dot(queries, rows)
 
 
+def residual_dot(queries: Array, state: dict[str, Any], bits: int) -> Array:
+    """The scores of float32 queries with the rows of a residual index, from what it saves."""
+    n, dim = len(state["centroids"]), queries.shape[1]
+    values = unpack(state["codes"].reshape(n, -1), dim, bits)
+    centroids = state["codebook_codes"].reshape(-1, dim).astype(np.int16) - 128
+    own_codes, own_scales = int8_encode_query(queries)
+    of_centroids = dot_int8(own_codes, centroids) * widen(state["codebook_scales"]) * own_scales[:, None]
+    codes, scales = int8_encode_query(rotate(queries, 0))
+    added = of_centroids * (np.float32(1) / scales)[:, None]
+    scores = dot_int8(codes, values) * widen(state["scales"]) + added[:, state["centroids"]]
+    return scores * scales[:, None]
+
+
+def unpack(rows: Array, dim: int, bits: int) -> Array:
+    """The odd numbers that packed codes stand for: blocks of 64 dimensions, each in planes."""
+    out, most = np.empty((len(rows), dim), np.int8), 2**bits - 1
+    for first in range(0, dim, 64):
+        dims = min(64, dim - first)
+        size = -(-dims * bits // 32) * 4
+        block = rows[:, first * bits // 8 :][:, :size]
+        for k in range(dims):
+            out[:, first + k] = 2 * (block[:, k % size] >> k // size * bits & most).astype(int) - most
+    return out
+
+
 def stored_maxsim(queries: list[Array], docs: list[Array], codec: str) -> Array:
     """MaxSim of float32 queries with documents stored under a codec."""
     grid = stored_dot(np.concatenate(queries), np.concatenate(docs), codec)

@@ -49,6 +49,16 @@ py::dict state(const MultiVectorIndex& index) {
              scales = static_cast<py::ssize_t>(state.scales.size());
   const auto offsets = static_cast<py::ssize_t>(state.offsets.size());
   py::dict out;
+  const auto put = [&](const char* name, auto&& values) {
+    const auto n = static_cast<py::ssize_t>(values.size());
+    out[name] = to_array(std::move(values), {n});
+  };
+  if (!state.codebook_offsets.empty()) {
+    put("centroids", state.centroids);
+    put("codebook_codes", state.codebook_codes);
+    put("codebook_scales", state.codebook_scales);
+    put("codebook_offsets", state.codebook_offsets);
+  }
   out["ids"] = ids_to_python(state.ids);
   out["offsets"] = to_array(std::move(state.offsets), {offsets});
   out["codes"] = to_array(std::move(state.codes), {codes});
@@ -57,15 +67,28 @@ py::dict state(const MultiVectorIndex& index) {
   return out;
 }
 
+template <class T>
+std::vector<T> values_of(const py::array_t<T, py::array::c_style>& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
 void restore(MultiVectorIndex& index, const py::object& ids,
              const py::array_t<int64_t, py::array::c_style>& offsets,
              const py::array_t<uint8_t, py::array::c_style>& codes,
-             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id) {
-  index.restore({ids_of(ids),
-                 {offsets.data(), offsets.data() + offsets.size()},
-                 {codes.data(), codes.data() + codes.size()},
-                 {scales.data(), scales.data() + scales.size()},
-                 next_id});
+             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id,
+             const py::array_t<uint16_t, py::array::c_style>& centroids,
+             const py::array_t<uint8_t, py::array::c_style>& codebook_codes,
+             const py::array_t<uint16_t, py::array::c_style>& codebook_scales,
+             const py::array_t<uint32_t, py::array::c_style>& codebook_offsets) {
+  index.restore({ids_of(ids), values_of(offsets), values_of(codes), values_of(scales), next_id,
+                 values_of(centroids), values_of(codebook_codes), values_of(codebook_scales),
+                 values_of(codebook_offsets)});
+}
+
+void train(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
+           size_t centroids, int iterations, size_t threads) {
+  const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
+  without_gil([&] { index.train(tokens, centroids, iterations, threads_of(threads)); });
 }
 
 }  // namespace
@@ -100,7 +123,12 @@ void register_multivector(py::module_& m) {
       .def("bytes", [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes(); }); })
       .def("state", &state)
       .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"),
-           py::arg("next_id"));
+           py::arg("next_id"), py::arg("centroids"), py::arg("codebook_codes"), py::arg("codebook_scales"),
+           py::arg("codebook_offsets"))
+      .def("train", &train, py::arg("values"), py::arg("offsets"), py::arg("centroids"),
+           py::arg("iterations"), py::arg("threads"))
+      .def("num_centroids",
+           [](const MultiVectorIndex& index) { return waiting([&] { return index.num_centroids(); }); });
 }
 
 }  // namespace tercet

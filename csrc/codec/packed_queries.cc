@@ -26,7 +26,32 @@ PackedQueries::PackedQueries(const RowsView& rows, const float* scales)
 Panel PackedQueries::panel(size_t i) const {
   const size_t first = i * kPanelRows;
   return {values_.data() + i * panel_bytes_, start_.data() + first, scales_.data() + first,
-          static_cast<int>(std::min<size_t>(kPanelRows, rows_ - first))};
+          static_cast<int>(std::min<size_t>(kPanelRows, rows_ - first)),
+          num_centroids_ ? centroid_scores_.data() + first * num_centroids_ : nullptr};
+}
+
+void PackedQueries::score_centroids(const PackedQueries& queries, const RowsView& centroids) {
+  num_centroids_ = centroids.rows;
+  centroid_scores_.resize(num_panels() * num_centroids_ * kPanelRows);
+  for (size_t p = 0; p < num_panels(); ++p) {
+    float* const table = centroid_scores_.data() + p * num_centroids_ * kPanelRows;
+    kernels().panel(centroids.format).dot(queries.panel(p), centroids, 0, num_centroids_, table);
+    // The score of a residual is multiplied with the scale of its query row afterwards, and this with it. The
+    // inverse of a scale among the smallest floats is infinite.
+    const float* const scales = scales_.data() + p * kPanelRows;
+    float factors[kPanelRows];
+    bool divide = false;
+    for (int r = 0; r < kPanelRows; ++r) {
+      divide = divide || (scales[r] > 0 && scales[r] < 0x1p-100f);
+      factors[r] = scales[r] > 0 ? 1 / scales[r] : 0;
+    }
+    for (size_t c = 0; c < num_centroids_; ++c) {
+      float* const row = table + c * kPanelRows;
+      for (int r = 0; r < kPanelRows; ++r) {
+        row[r] = !divide ? row[r] * factors[r] : scales[r] > 0 ? row[r] / scales[r] : 0;
+      }
+    }
+  }
 }
 
 }  // namespace tercet

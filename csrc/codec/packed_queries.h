@@ -18,6 +18,10 @@ class PackedQueries {
   Format format() const { return format_; }
   Panel panel(size_t i) const;
 
+  // Rows are residuals of these centroids: makes the tables that their scores are looked up in. `queries` are
+  // the same rows, packed for the centroids.
+  void score_centroids(const PackedQueries& queries, const RowsView& centroids);
+
  private:
   size_t rows_;
   uint32_t dim_;
@@ -26,6 +30,8 @@ class PackedQueries {
   AlignedVector<uint8_t> values_;
   AlignedVector<int32_t> start_;
   AlignedVector<float> scales_;
+  AlignedVector<float> centroid_scores_;  // [panels][centroids][32]
+  size_t num_centroids_ = 0;
 };
 
 }  // namespace tercet

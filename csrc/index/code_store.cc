@@ -6,6 +6,26 @@
 
 namespace tercet {
 
+namespace {
+
+// A codebook's queries are int8, as its centroids are.
+const Codec& int8_codec() {
+  static const std::unique_ptr<Codec> codec = make_int8_codec();
+  return *codec;
+}
+
+}  // namespace
+
+size_t CodeStore::bytes() const {
+  size_t bytes = codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t);
+  if (codebook_) {
+    const Centroids& c = codebook_->centroids();
+    bytes += c.codes().size() + c.size() * (sizeof(uint16_t) + sizeof(float)) +
+             codebook_->offsets().size() * sizeof(uint32_t);
+  }
+  return bytes;
+}
+
 RowsView CodeStore::view() const {
   RowsView view;
   view.data = codes_.data();
@@ -14,22 +34,33 @@ RowsView CodeStore::view() const {
   view.dim = dim_;
   view.format = codec_->format();
   view.scales = codec_->has_scales() ? scales_.data() : nullptr;
+  view.centroids = codebook_ ? centroids_.data() : nullptr;
   return view;
 }
 
 void CodeStore::reserve(size_t rows) {
   make_room(codes_, rows * codec_->row_bytes(dim_));
   if (codec_->has_scales()) make_room(scales_, rows);
+  if (codebook_) make_room(centroids_, rows);
 }
 
 void CodeStore::resize(size_t rows) {
   reserve(rows);
   codes_.resize(rows * codec_->row_bytes(dim_));
   if (codec_->has_scales()) scales_.resize(rows);
+  if (codebook_) centroids_.resize(rows);
   rows_ = rows;
 }
 
-void CodeStore::encode(size_t row, const float* vector) noexcept {
+void CodeStore::encode(size_t row, const float* vector, uint16_t centroid) noexcept {
+  thread_local std::vector<float> residual;
+  if (codebook_) {
+    residual.resize(dim_);
+    codebook_->centroid(centroid, residual.data());
+    for (uint32_t k = 0; k < dim_; ++k) residual[k] = vector[k] - residual[k];
+    vector = residual.data();
+    centroids_[row] = centroid;
+  }
   codec_->encode(vector, dim_, codes_.data() + row * codec_->row_bytes(dim_),
                  codec_->has_scales() ? &scales_[row] : nullptr);
 }
@@ -37,24 +68,47 @@ void CodeStore::encode(size_t row, const float* vector) noexcept {
 void CodeStore::decode(size_t row, float* vector) const {
   codec_->decode(codes_.data() + row * codec_->row_bytes(dim_), codec_->has_scales() ? scales_[row] : 0, dim_,
                  vector);
+  if (!codebook_) return;
+  thread_local std::vector<float> centroid;
+  centroid.resize(dim_);
+  codebook_->centroid(centroids_[row], centroid.data());
+  for (uint32_t k = 0; k < dim_; ++k) vector[k] += centroid[k];
 }
 
 void CodeStore::move(size_t from, size_t to, size_t count) {
   const size_t stride = codec_->row_bytes(dim_);
   std::memmove(codes_.data() + to * stride, codes_.data() + from * stride, count * stride);
-  if (codec_->has_scales()) {
-    std::memmove(scales_.data() + to, scales_.data() + from, count * sizeof(uint16_t));
-  }
+  const auto move_words = [&](std::vector<uint16_t>& words) {
+    std::memmove(words.data() + to, words.data() + from, count * sizeof(uint16_t));
+  };
+  if (codec_->has_scales()) move_words(scales_);
+  if (codebook_) move_words(centroids_);
 }
 
-void CodeStore::restore(const uint8_t* codes, size_t code_bytes, const uint16_t* scales, size_t num_scales,
-                        size_t rows) {
-  require(code_bytes == rows * codec_->row_bytes(dim_), "codes: expected ", rows * codec_->row_bytes(dim_),
-          " bytes for ", rows, " rows, got ", code_bytes);
-  const size_t expected_scales = codec_->has_scales() ? rows : 0;
-  require(num_scales == expected_scales, "scales: expected ", expected_scales, ", got ", num_scales);
+PackedQueries CodeStore::bind(const float* queries, size_t count) const {
+  PackedQueries packed = codec_->bind(queries, count, dim_);
+  if (codebook_) {
+    RowsView centroids = codebook_->centroids().view();
+    centroids.bias = nullptr;  // that is for distances
+    packed.score_centroids(int8_codec().bind(queries, count, dim_), centroids);
+  }
+  return packed;
+}
+
+void CodeStore::restore(const uint8_t* codes, size_t code_bytes, const std::vector<uint16_t>& scales,
+                        const std::vector<uint16_t>& centroids, size_t rows) {
+  const auto check = [](const char* what, size_t got, size_t expected) {
+    require(got == expected, what, ": expected ", expected, ", got ", got);
+  };
+  check("bytes of codes", code_bytes, rows * codec_->row_bytes(dim_));
+  check("scales", scales.size(), codec_->has_scales() ? rows : 0);
+  check("centroids of rows", centroids.size(), codebook_ ? rows : 0);
+  for (const uint16_t c : centroids) {
+    require(c < codebook_->size(), "centroids of rows: ", c, " is none of ", codebook_->size());
+  }
   codes_.assign(codes, codes + code_bytes);
-  scales_.assign(scales, scales + num_scales);
+  scales_ = scales;
+  centroids_ = centroids;
   rows_ = rows;
 }
 

@@ -262,7 +262,7 @@ void FlatIndex::restore(const State& state) {
   std::unique_lock lock(mutex_);
   const size_t count = count_of(state.ids);
   const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
-  store_.restore(state.codes.data(), state.codes.size(), state.scales.data(), state.scales.size(), count);
+  store_.restore(state.codes.data(), state.codes.size(), state.scales, {}, count);
   const size_t expected = originals_ ? count * dim() : 0;
   require(state.originals.size() == expected, "originals: expected ", expected, " values, got ",
           state.originals.size());

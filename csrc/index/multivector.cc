@@ -1,35 +1,93 @@
 #include "index/multivector.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <mutex>
 #include <new>
 #include <numeric>
 
+#include "codec/kmeans.h"
 #include "core/error.h"
 #include "core/parallel.h"
 
 namespace tercet {
 
+namespace {
+
+// What residuals are encoded as; empty for the name of a codec of whole vectors.
+std::string residual_codec(const std::string& name) {
+  return name == "residual2" ? "int2" : name == "residual1" ? "binary" : "";
+}
+
+// As PLAID chooses (Santhanam et al. 2022): 16 sqrt(n), down to a power of two. Of few tokens fewer, since
+// each centroid takes memory as well.
+size_t default_centroids(size_t tokens) {
+  size_t count = 1;
+  while (count * 2 <=
+             std::min<double>(16 * std::sqrt(static_cast<double>(tokens)), static_cast<double>(tokens) / 4) &&
+         count < Codebook::kMost)
+    count *= 2;
+  return count;
+}
+
+}  // namespace
+
 MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed)
-    : store_(make_codec(codec, dim, seed), dim) {}
+    : residual_(!residual_codec(codec).empty()),
+      seed_(seed),
+      store_(make_codec(residual_ ? residual_codec(codec) : codec, dim, seed), dim) {}
+
+std::unique_ptr<const Codebook> MultiVectorIndex::trained(const TokenRows& tokens, size_t centroids,
+                                                          int iterations, size_t threads) const {
+  constexpr size_t kRowsPerCentroid = 64;  // more do not make the codebook better
+  const size_t total = tokens.offsets.back(), wanted = centroids ? centroids : default_centroids(total);
+  // Spread over all of them: documents come in any order, also by topic.
+  const size_t step = std::max<size_t>(1, total / (wanted * kRowsPerCentroid));
+  return std::make_unique<Codebook>(train_codebook(tokens.values, (total + step - 1) / step,
+                                                   tokens.stride * step, dim(),
+                                                   {wanted, iterations, seed_, threads}));
+}
+
+void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
+  const size_t total = tokens.offsets.back();
+  require(total > 0, "vectors: expected tokens to train on, got none");
+  check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
+  std::unique_lock lock(mutex_);
+  require(residual_, "only the codecs residual2 and residual1 are trained");
+  require(!store_.codebook(), "this index is trained already");
+  store_.set_codebook(trained(tokens, centroids, iterations, threads));
+}
+
+float MultiVectorIndex::limit() const {
+  return residual_ ? kMaxClusterMagnitude : store_.codec().max_magnitude();
+}
+
+size_t MultiVectorIndex::num_centroids() const {
+  std::shared_lock lock(mutex_);
+  return store_.codebook() ? store_.codebook()->size() : 0;
+}
 
 Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, size_t threads) {
   const size_t count = tokens.count(), total = tokens.offsets.back();
-  check_values(tokens.values, tokens.stride, total, dim(), store_.codec().max_magnitude(), "vectors",
-               threads);
+  check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
   Ids ids = given ? std::move(*given) : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
   const size_t before = ids_.size(), first_row = store_.rows();
   // All that can fail comes before anything changes.
+  std::vector<uint16_t> centroids(residual_ ? total : 0);
+  if (residual_ && total) {
+    if (!store_.codebook()) store_.set_codebook(trained(tokens, 0, KMeans{}.iterations, threads));
+    store_.codebook()->assign(tokens.values, total, tokens.stride, centroids.data(), threads);
+  }
   store_.reserve(first_row + total);
   make_room(spans_, before + count);
   constexpr size_t kRows = 256;
   const std::function<void(size_t, size_t)> encode_some = [&](size_t task, size_t) {
     for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
-      store_.encode(first_row + row, tokens.values + row * tokens.stride);
+      store_.encode(first_row + row, tokens.values + row * tokens.stride, residual_ ? centroids[row] : 0);
     }
   };
   ids_.add(ids, slots);
@@ -87,7 +145,7 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
                                  size_t threads) const {
   const uint32_t d = dim();
   const size_t total = queries.offsets.back();
-  check_values(queries.values, queries.stride, total, d, store_.codec().max_magnitude(), "queries", threads);
+  check_values(queries.values, queries.stride, total, d, limit(), "queries", threads);
   check_filters(filters, queries.count());
   for (size_t q = 0; q < queries.count(); ++q) {
     require(queries.offsets[q + 1] > queries.offsets[q], "queries: query ", q, " has no tokens");
@@ -117,7 +175,7 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
       const float* row = queries.values + (queries.offsets[first] + r) * queries.stride;
       std::copy(row, row + d, rows.data() + r * d);
     }
-    const PackedQueries packed = store_.codec().bind(rows.data(), offsets[n], d);
+    const PackedQueries packed = store_.bind(rows.data(), offsets[n]);
     ScanRows tokens;
     tokens.rows = store_.view();
     constexpr size_t kBlockTexts = 64;
@@ -146,7 +204,9 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
   };
 
   // Groups of queries bound the scratch of the scan.
-  constexpr size_t kGroupRows = 2048;
+  // That of residuals is mostly the scores of centroids.
+  const size_t centroids = store_.codebook() ? store_.codebook()->size() : 1;
+  const size_t group_rows = std::clamp<size_t>((size_t{16} << 20) / centroids, kPanelRows, 2048);
   if (filters.size() <= 1) {
     std::vector<uint32_t> allowed;
     const bool all = filters.empty() || std::holds_alternative<std::monostate>(filters[0]);
@@ -154,7 +214,7 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
     for (size_t first = 0; first < queries.count();) {
       size_t n = 1;
       while (first + n < queries.count() &&
-             queries.offsets[first + n + 1] - queries.offsets[first] <= kGroupRows)
+             queries.offsets[first + n + 1] - queries.offsets[first] <= group_rows)
         ++n;
       scan(first, n, all ? nullptr : &allowed);
       first += n;
@@ -223,7 +283,17 @@ MultiVectorIndex::State MultiVectorIndex::state() const {
       const auto scales = store_.scales().begin() + static_cast<long>(span.begin);
       state.scales.insert(state.scales.end(), scales, scales + static_cast<long>(span.count));
     }
+    if (store_.codebook()) {
+      const auto centroids = store_.centroids().begin() + static_cast<long>(span.begin);
+      state.centroids.insert(state.centroids.end(), centroids, centroids + static_cast<long>(span.count));
+    }
     state.offsets.push_back(state.offsets.back() + static_cast<int64_t>(span.count));
+  }
+  if (const Codebook* const book = store_.codebook()) {
+    const Centroids& centroids = book->centroids();
+    state.codebook_codes.assign(centroids.codes().begin(), centroids.codes().end());
+    state.codebook_scales = centroids.scales();
+    state.codebook_offsets = book->offsets();
   }
   return state;
 }
@@ -236,7 +306,14 @@ void MultiVectorIndex::restore(const State& state) {
           "offsets: expected ", count + 1, " rising from 0");
   const size_t rows = static_cast<size_t>(offsets.back());
   const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
-  store_.restore(state.codes.data(), state.codes.size(), state.scales.data(), state.scales.size(), rows);
+  require(residual_ || state.codebook_offsets.empty(), "codebook: this codec has none");
+  require(!residual_ || !state.codebook_offsets.empty() || rows == 0, "codebook: missing");
+  if (!state.codebook_offsets.empty()) {
+    AlignedVector<uint8_t> codes(state.codebook_codes.begin(), state.codebook_codes.end());
+    store_.set_codebook(std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
+                                                   state.codebook_offsets));
+  }
+  store_.restore(state.codes.data(), state.codes.size(), state.scales, state.centroids, rows);
   spans_.clear();
   for (size_t i = 0; i < count; ++i) {
     spans_.push_back({static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});

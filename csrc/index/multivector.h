@@ -21,7 +21,14 @@ struct TokenRows {
 // Thread-safe as FlatIndex is.
 class MultiVectorIndex {
  public:
+  // Beside the names of codecs: "residual2" and "residual1", int2 and binary codes of the difference from a
+  // centroid.
   MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed = 0);
+
+  // Trains the codebook of a residual codec, of an index that has none yet; centroids 0: as many as fit the
+  // number of tokens. Otherwise the first add() does, on what it adds.
+  void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+  size_t num_centroids() const;
 
   Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
@@ -39,7 +46,6 @@ class MultiVectorIndex {
   size_t num_tokens() const;  // of the texts that are there
   size_t bytes() const;
   uint32_t dim() const { return store_.dim(); }
-  const char* codec() const { return store_.codec().name(); }
 
   struct State {
     Ids ids;
@@ -47,14 +53,26 @@ class MultiVectorIndex {
     std::vector<uint8_t> codes;
     std::vector<uint16_t> scales;
     int64_t next_id;
+    // of residuals: of each row, and the codebook
+    std::vector<uint16_t> centroids;
+    std::vector<uint8_t> codebook_codes;
+    std::vector<uint16_t> codebook_scales;
+    std::vector<uint32_t> codebook_offsets;
   };
   State state() const;
   void restore(const State& state);
 
  private:
+  std::unique_ptr<const Codebook> trained(const TokenRows& tokens, size_t centroids, int iterations,
+                                          size_t threads) const;
+
+  float limit() const;  // the largest magnitude that vectors and queries may have
+
   // Rows of removed texts stay where they are until they outweigh the living, then all move up.
   void compact_if_worth_it();
 
+  bool residual_;
+  uint64_t seed_;
   CodeStore store_;
   std::vector<TokenSpan> spans_;  // by slot
   size_t living_rows_ = 0;

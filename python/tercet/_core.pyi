@@ -80,4 +80,10 @@ class MultiVectorIndex:
         codes: npt.NDArray[np.uint8],
         scales: npt.NDArray[np.uint16],
         next_id: int,
+        centroids: npt.NDArray[np.uint16],
+        codebook_codes: npt.NDArray[np.uint8],
+        codebook_scales: npt.NDArray[np.uint16],
+        codebook_offsets: npt.NDArray[np.uint32],
     ) -> None: ...
+    def train(self, values: Array, offsets: Ints, centroids: int, iterations: int, threads: int) -> None: ...
+    def num_centroids(self) -> int: ...

@@ -14,11 +14,24 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.indexes import storage
 
-__all__ = ["BaseIndex", "Codec", "as_filters", "as_ids", "check_settings", "id_array", "required_ids"]
+__all__ = [
+    "CODECS",
+    "RESIDUAL",
+    "BaseIndex",
+    "Codec",
+    "TokenCodec",
+    "as_filters",
+    "as_ids",
+    "check_settings",
+    "id_array",
+    "required_ids",
+]
 
 CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
-ROTATED = ("int4", "int2", "binary")
+RESIDUAL = ("residual2", "residual1")  # of token vectors
+ROTATED = ("int4", "int2", "binary", *RESIDUAL)
 Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4", "int2", "binary"]
+TokenCodec: TypeAlias = Codec | Literal["residual2", "residual1"]
 
 
 class BaseIndex(ABC):
@@ -184,7 +197,7 @@ def id_array(ids: npt.NDArray[np.int64] | Sequence[str]) -> npt.NDArray[Any]:
     return out
 
 
-def check_settings(dim: int, codec: str, seed: int, max_dim: int) -> None:
+def check_settings(dim: int, codec: str, seed: int, max_dim: int, codecs: tuple[str, ...] = CODECS) -> None:
     """Raise unless the settings of a new index make sense."""
     for name, value in (("dim", dim), ("seed", seed)):
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -193,5 +206,5 @@ def check_settings(dim: int, codec: str, seed: int, max_dim: int) -> None:
         raise ValueError(f"seed: expected 0 to 2**64 - 1, got {seed}")
     if not 1 <= operator.index(dim) <= max_dim:
         raise ValueError(f"dim: expected 1 to {max_dim}, got {dim}")
-    if codec not in CODECS:
-        raise ValueError(f"codec: expected one of {', '.join(CODECS)}, got {codec!r}")
+    if codec not in codecs:
+        raise ValueError(f"codec: expected one of {', '.join(codecs)}, got {codec!r}")

@@ -6,16 +6,29 @@ import operator
 import os
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
 from tercet.arrays import MAX_DIM, Rows, as_float32, as_tokens, check_dim
-from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.indexes.base import (
+    CODECS,
+    RESIDUAL,
+    BaseIndex,
+    TokenCodec,
+    as_filters,
+    as_ids,
+    check_settings,
+    id_array,
+    required_ids,
+)
 from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenVectors
 
 __all__ = ["MultiVectorIndex"]
+
+MAX_CENTROIDS = 65536
 
 
 class MultiVectorIndex(BaseIndex):
@@ -27,19 +40,52 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"``, ``"int2"`` or ``"binary"``
-            (4, 2 bits or 1 bit a dimension and a scale, rotated at random), ``"bfloat16"`` or ``"float32"``.
-        seed: of the random rotation.
+        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"``, ``"int2"`` or
+            ``"binary"`` (4, 2 bits or 1 bit a dimension and a scale, rotated at random), ``"residual2"`` or
+            ``"residual1"`` (2 bits or 1 bit of the difference from a centroid, whose number takes 2 bytes
+            more: smaller errors than int2 and binary, but the centroids have to be trained),
+            ``"bfloat16"`` or ``"float32"``.
+        seed: of the random rotation and of training.
     """
 
     _native: _core.MultiVectorIndex
 
-    def __init__(self, dim: int, *, codec: Codec = "int8", seed: int = 0) -> None:
-        check_settings(dim, codec, seed, MAX_DIM)
+    def __init__(self, dim: int, *, codec: TokenCodec = "int8", seed: int = 0) -> None:
+        check_settings(dim, codec, seed, MAX_DIM, (*CODECS, *RESIDUAL))
         self.dim = operator.index(dim)
         self.codec = codec
         self.seed = operator.index(seed)
         self._native = _core.MultiVectorIndex(self.dim, codec, self.seed)
+
+    def train(
+        self,
+        vectors: Any,
+        *,
+        centroids: int | None = None,
+        iterations: int = 5,
+        threads: int | None = None,
+    ) -> None:
+        """Train the centroids of a residual codec by k-means, once, before the first ``add``.
+
+        Without this the first ``add`` does it on what it adds: good enough if that is many documents like
+        those to come.
+
+        Args:
+            vectors: documents, as :meth:`add` takes them. A sample will do: 64 tokens per centroid are used.
+            centroids: how many, up to 65536; by default 16 times the root of the number of tokens, rounded
+                down to a power of two, and at most one for four tokens.
+            iterations: of k-means.
+            threads: how many to use; all by default. The result does not depend on it.
+
+        Raises:
+            ValueError: the codec is none of the residual ones, or is trained already.
+        """
+        tokens = self._tokens(vectors, "vectors")
+        count = 0 if centroids is None else check_k(centroids, "centroids")
+        if count > MAX_CENTROIDS:
+            raise ValueError(f"centroids: expected at most {MAX_CENTROIDS}, got {count}")
+        rows, rounds = as_float32(tokens.rows).data, check_k(iterations, "iterations")
+        self._native.train(rows, tokens.offsets, count, rounds, check_threads(threads))
 
     def add(
         self, vectors: Any, ids: Any = None, *, pool: int | None = None, threads: int | None = None
@@ -120,7 +166,9 @@ class MultiVectorIndex(BaseIndex):
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings."""
-        return {**self._header(), "size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
+        trained = {"centroids": self._native.num_centroids()} if self.codec in RESIDUAL else {}
+        sizes = {"size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
+        return {**self._header(), **trained, **sizes}
 
     def _tokens(self, x: Any, name: str) -> TokenVectors:
         tokens = as_tokens(x, name)
@@ -135,9 +183,15 @@ class MultiVectorIndex(BaseIndex):
     ) -> MultiVectorIndex:
         try:
             index = cls(header["dim"], codec=header["codec"], seed=header.get("seed", 0))
-            index._native.restore(
-                sections["ids"], sections["offsets"], sections["codes"], sections["scales"], header["next_id"]
-            )
+            arrays = [sections[name] for name in ("ids", "offsets", "codes", "scales")]
+            codebook = {
+                "centroids": np.empty(0, np.uint16),
+                "codebook_codes": np.empty(0, np.uint8),
+                "codebook_scales": np.empty(0, np.uint16),
+                "codebook_offsets": np.empty(0, np.uint32),
+            }
+            codebook |= {name: sections[name] for name in codebook if name in sections}
+            index._native.restore(*arrays, header["next_id"], *codebook.values())
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index
