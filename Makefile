@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # A CPU build of torch; without it a plain install may bring gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-isa native lint bench clean
+.PHONY: demo test test-isa native aarch64 lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,14 @@ native: | $(BIN)/python
 	$(BIN)/cmake --preset asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build --preset asan
 	build/asan/csrc_tests
+
+# The native tests on the levels of aarch64: cross-compiled, and run in an emulator that has them all. Debian
+# packages: g++-aarch64-linux-gnu and qemu-user.
+aarch64: | $(BIN)/python
+	$(BIN)/pip install --quiet cmake ninja
+	$(BIN)/cmake --preset aarch64 -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+	$(BIN)/cmake --build --preset aarch64
+	$(BIN)/ctest --preset aarch64
 
 lint: | $(BIN)/python
 	$(BIN)/pip install --quiet "ruff>=0.6" "clang-format>=18"

@@ -14,6 +14,10 @@
 #else
 #include <cpuid.h>
 #endif
+#elif defined(TERCET_ARM_KERNELS) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(TERCET_ARM_KERNELS) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace tercet {
@@ -70,6 +74,35 @@ std::vector<Isa> detect() {
   if (seven.eax >= 1 && bit(seven_one.eax, 5)) found.push_back(Isa::avx512_bf16);
   return found;
 }
+#elif defined(TERCET_ARM_KERNELS)
+// Userland may not ask an Arm processor itself; the operating system tells what it has and allows.
+struct Features {
+  bool dotprod = false, i8mm = false;
+};
+
+#if defined(__linux__)
+Features features() {
+  // HWCAP_ASIMDDP and HWCAP2_I8MM, fixed by the kernel; older headers do not name the second
+  return {(getauxval(AT_HWCAP) >> 20 & 1) != 0, (getauxval(AT_HWCAP2) >> 13 & 1) != 0};
+}
+#elif defined(__APPLE__)
+bool has(const char* name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;  // no such name: no such feature
+}
+Features features() { return {has("hw.optional.arm.FEAT_DotProd"), has("hw.optional.arm.FEAT_I8MM")}; }
+#else
+Features features() { return {}; }
+#endif
+
+std::vector<Isa> detect() {
+  const Features has = features();
+  std::vector<Isa> found{Isa::scalar};
+  if (has.dotprod) found.push_back(Isa::neon);
+  if (has.dotprod && has.i8mm) found.push_back(Isa::neon_i8mm);
+  return found;
+}
 #else
 std::vector<Isa> detect() { return {Isa::scalar}; }
 #endif
@@ -92,6 +125,10 @@ const char* isa_name(Isa isa) {
       return "avx512";
     case Isa::avx512_bf16:
       return "avx512_bf16";
+    case Isa::neon:
+      return "neon";
+    case Isa::neon_i8mm:
+      return "neon_i8mm";
   }
   return "unknown";
 }

@@ -4,12 +4,14 @@
 
 namespace tercet {
 
-// In ascending order; the kernels of a level may use everything its line says.
+// In ascending order for each architecture; the kernels of a level may use everything its line says.
 enum class Isa {
   scalar,       // portable C++, baseline flags
   avx2,         // AVX2 and FMA
   avx512,       // AVX-512 F BW DQ VL and VNNI
   avx512_bf16,  // and AVX512_BF16
+  neon,         // ASIMD with the dot products of Armv8.2 (SDOT)
+  neon_i8mm,    // and those of unsigned with signed bytes (USDOT, SUDOT)
 };
 
 }  // namespace tercet

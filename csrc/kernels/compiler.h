@@ -7,3 +7,9 @@
 // Arrays of vectors become registers only when every loop over them is unrolled.
 #define TERCET_UNROLL _Pragma("GCC unroll 32")
 #define TERCET_NO_UNROLL _Pragma("GCC unroll 1")
+// The constraint of a vector register in inline assembly.
+#if defined(__aarch64__)
+#define TERCET_VECTOR_REGISTER "+w"
+#else
+#define TERCET_VECTOR_REGISTER "+v"
+#endif

@@ -27,6 +27,20 @@ const Kernels& kernels_for(Isa isa) {
       return table;
     }
 #endif
+#if defined(TERCET_ARM_KERNELS)
+    case Isa::neon:
+      return kNeonKernels;
+    case Isa::neon_i8mm: {
+      static const Kernels table = [] {
+        Kernels t = kNeonKernels;
+        t.isa = Isa::neon_i8mm;
+        t.panels[static_cast<int>(Format::int8)] = kNeonI8mmInt8Panels;
+        t.pair_int8 = pair_int8_neon_i8mm;
+        return t;
+      }();
+      return table;
+    }
+#endif
     default:
       return kScalarKernels;
   }

@@ -61,12 +61,13 @@ TERCET_NOINLINE void few_products(typename F::Acc* sums, const uint8_t* words, c
     }
     TERCET_UNROLL for (int v = 0; v < V; ++v) {
       const uint8_t* const word = words + (v * kLineGroups + g) * kWord;
-      typename F::Broadcast rows;
-      if constexpr (F::kParts > 1) {
-        rows = F::part(word, p);
-      } else {
-        rows = F::load_rows(word);
-      }
+      const auto rows = [&]() TERCET_INLINE_LAMBDA {
+        if constexpr (F::kParts > 1) {
+          return F::part(word, p);
+        } else {
+          return F::load_rows(word);
+        }
+      }();
       TERCET_UNROLL for (int i = 0; i < Q; ++i) acc[v][i] = F::step(acc[v][i], q[i], rows);
     }
   };
@@ -94,7 +95,7 @@ TERCET_NOINLINE void few_vectors(const Panel& panel, const RowsView& rows, size_
   alignas(64) typename F::Acc sums[kFewRows * V];  // [chunk][vector][query of the chunk]
   const size_t bytes_of_row = row_bytes(rows.format, rows.dim);
 
-  // Query rows in chunks of 4, 2 and 1 (AVX2: 2 and 1): as many accumulators as there are registers.
+  // Query rows in chunks of 4, 2 and 1 (below 16 lanes 2 and 1): as many accumulators as there are registers.
   constexpr int kMost = F::kLanes == 16 ? 4 : 2;
   const auto for_chunks = [&](auto body) TERCET_INLINE_LAMBDA {
     int r = 0;

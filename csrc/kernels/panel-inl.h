@@ -294,13 +294,17 @@ TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out)
   sweep_finished<F, RT>(s, first, count, out);
 }
 
-// Calls body(sweep, RT) for each stripe of query rows that one set of accumulators covers.
+// Calls body(sweep, RT) for each stripe of query rows that one set of accumulators covers. Every stripe
+// passes over the rows once, so 4 lanes go four vectors wide.
 template <class F, class Body>
 TERCET_INLINE void for_each_stripe(const Panel& panel, const RowsView& rows, Body body) {
-  constexpr int kStripe = 2 * F::kLanes;
-  for (int row0 = 0; row0 < panel.rows; row0 += kStripe) {
+  constexpr int kWidest = F::kLanes == 4 ? 4 : 2;
+  for (int row0 = 0; row0 < panel.rows; row0 += kWidest * F::kLanes) {
     Sweep<F> sweep{panel, rows, row0, rows.data + rows.rows * rows.stride, rows.scales};
-    if (panel.rows - row0 > F::kLanes) {
+    const int left = panel.rows - row0;
+    if (kWidest > 2 && left > 2 * F::kLanes) {
+      body.template operator()<kWidest>(sweep);
+    } else if (left > F::kLanes) {
       body.template operator()<2>(sweep);
     } else {
       body.template operator()<1>(sweep);

@@ -10,5 +10,10 @@ extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const PanelKernels kAvx512Bfloat16Panels;  // avx512_bf16 is avx512 with these
 #endif
+#if defined(TERCET_ARM_KERNELS)
+extern const Kernels kNeonKernels;
+extern const PanelKernels kNeonI8mmInt8Panels;  // neon_i8mm is neon with these, and this pair
+int32_t pair_int8_neon_i8mm(const int8_t* query, const uint8_t* excess_row, size_t dim) noexcept;
+#endif
 
 }  // namespace tercet

@@ -1,6 +1,10 @@
 #include "check.h"
+#include "cpu/features.h"
 
 int main() {
+  std::printf("levels:");
+  for (const tercet::Isa isa : tercet::supported_isas()) std::printf(" %s", tercet::isa_name(isa));
+  std::printf("\n");
   int failed = 0;
   for (const check::Case& test : check::cases()) {
     const int before = check::failures;
