@@ -35,6 +35,7 @@ TERCET_INLINE void keep_greater(Vec& best, Numbers& row, Vec v, Numbers base, in
   row = _mm256_blendv_epi8(row, _mm256_add_epi32(base, _mm256_set1_epi32(j)), _mm256_castps_si256(greater));
 }
 TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+TERCET_INLINE void prefetch_l1(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 
 constexpr int kLineGroups = 16, kFewRows = 4;
 TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes, uint8_t* out) {

@@ -14,7 +14,7 @@
 //   (prepared-inl.h) kElementBytes                   of a query in the panel scale_rows(score, panel, row)
 //   the query's part of the scale
 // and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_mul, vec_max,
-// vec_ge, and prefetch.
+// vec_ge, prefetch, and prefetch_l1.
 
 // The panel is walked in blocks that stay in half of a 32 KiB L1 cache beside the document rows.
 constexpr size_t kPanelBlockBytes = 20480;
@@ -34,6 +34,7 @@ TERCET_INLINE T fresh(const T& x) {
 }
 
 #include "kernels/prepared-inl.h"
+#include "kernels/residual-inl.h"
 
 // One tile: NT document rows times RT accumulators of kLanes query rows, over `groups` groups. A group
 // consumes at most a cache line of the rows as stored: one prefetch each keeps pace. Returns the next byte
@@ -227,26 +228,6 @@ TERCET_INLINE const uint8_t* tiles_of(const Sweep<F>& s, size_t first, size_t ro
   }
 }
 
-// Hands scores of residuals on with those of their centroids added. A type of its own, since a branch in
-// tiles() would cost all others 3 %.
-template <class F, int RT, class Out>
-struct CentroidsOut {
-  static constexpr bool kRepeatable = Out::kRepeatable;
-  Out out;
-  const float* table;  // from the first query row of the accumulators
-  const uint16_t* ids;
-  template <int NT>
-  TERCET_INLINE void operator()(size_t row, Vec (&scores)[NT][RT]) {
-    TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-      const float* const own = table + ids[row + j] * size_t{kPanelRows};
-      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-        scores[j][r] = vec_add(scores[j][r], vec_load(own + r * F::kLanes));
-      }
-    }
-    out(row, scores);
-  }
-};
-
 // Rows [first, first + count), each with its finished score handed to `out` once, in order.
 template <class F, int RT, class Out>
 TERCET_INLINE void sweep_finished(Sweep<F>& s, size_t first, size_t count, Out& out) {
@@ -285,7 +266,7 @@ template <class F, int RT, class Out>
 TERCET_INLINE void sweep_rows(Sweep<F>& s, size_t first, size_t count, Out& out) {
   if constexpr (F::kRows == Rows::unpacked) {
     if (s.panel.centroid_scores) {
-      CentroidsOut<F, RT, Out> added{out, s.panel.centroid_scores + s.row0, s.rows.centroids};
+      CentroidsOut<F, RT, Out> added{out, s.panel.centroid_scores + s.row0, s.rows.centroids, s.rows.rows};
       sweep_finished<F, RT>(s, first, count, added);
       out = added.out;
       return;
@@ -344,74 +325,5 @@ void maxsim(const Panel& panel, const RowsView& rows, const TokenSpan* texts, si
   });
 }
 
-template <class F, int RT>
-struct DotOut {
-  static constexpr bool kRepeatable = true;
-  const Panel* panel;
-  int row0;
-  const float* bias;
-  float* scores;  // of row 0
-  template <int NT>
-  TERCET_INLINE void operator()(size_t row, const Vec (&tile)[NT][RT]) {
-    TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-        Vec v = F::scale_rows(tile[j][r], *panel, row0 + r * F::kLanes);
-        if (bias) v = vec_add(v, vec_set1(bias[row + j]));
-        vec_store(scores + (row + j) * kPanelRows + row0 + r * F::kLanes, v);
-      }
-    }
-  }
-};
-
-template <class F>
-void dot(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept {
-  for_each_stripe<F>(panel, rows, [&]<int RT>(Sweep<F>& sweep) {
-    DotOut<F, RT> out{&panel, sweep.row0, rows.bias, scores - first * kPanelRows};
-    sweep_rows<F, RT>(sweep, first, count, out);
-  });
-}
-
-template <class F, int RT>
-struct FilterOut {
-  static constexpr bool kRepeatable = false;
-  const Panel* panel;
-  int row0;
-  const float* bias;
-  CandidateSink* sink;
-  Vec thresholds[RT];
-  template <int NT>
-  TERCET_INLINE void operator()(size_t row, const Vec (&tile)[NT][RT]) {
-    TERCET_UNROLL for (int j = 0; j < NT; ++j) {
-      TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-        Vec v = F::scale_rows(tile[j][r], *panel, row0 + r * F::kLanes);
-        if (bias) v = vec_add(v, vec_set1(bias[row + j]));
-        const uint32_t hits = vec_ge(v, thresholds[r]);
-        if (__builtin_expect(hits != 0, 0)) keep(hits, v, row + j, row0 + r * F::kLanes);
-      }
-    }
-  }
-  TERCET_NOINLINE void keep(uint32_t hits, Vec v, size_t row, int query0) {
-    alignas(64) float scores[F::kLanes];
-    vec_store(scores, v);
-    for (; hits; hits &= hits - 1) {
-      const int lane = __builtin_ctz(hits), query = query0 + lane;
-      sink->candidates[query][sink->counts[query]++] = {scores[lane], static_cast<uint32_t>(row)};
-    }
-  }
-};
-
-template <class F>
-void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
-            CandidateSink& sink) noexcept {
-  for_each_stripe<F>(panel, rows, [&]<int RT>(Sweep<F>& sweep) {
-    FilterOut<F, RT> out{&panel, sweep.row0, rows.bias, &sink, {}};
-    TERCET_UNROLL for (int r = 0; r < RT; ++r) {
-      out.thresholds[r] = vec_load(sink.thresholds + sweep.row0 + r * F::kLanes);
-    }
-    sweep_rows<F, RT>(sweep, first, count, out);
-  });
-}
-
-#include "kernels/nearest-inl.h"
-
+#include "kernels/batched-inl.h"
 #include "kernels/peak-inl.h"

@@ -17,6 +17,9 @@ TERCET_INLINE void keep_greater(Vec& best, Numbers& row, Vec v, Numbers base, in
   row = _mm512_mask_add_epi32(row, greater, base, _mm512_set1_epi32(j));
 }
 TERCET_INLINE void prefetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+TERCET_INLINE void prefetch_l1(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
 
 TERCET_INLINE __m512i broadcast_group(const uint8_t* p) {
   int32_t word;

@@ -27,6 +27,7 @@ TERCET_INLINE void keep_greater(Vec& best, Numbers& row, Vec v, Numbers base, in
   row = vbslq_u32(greater, vaddq_u32(base, vdupq_n_u32(static_cast<uint32_t>(j))), row);
 }
 TERCET_INLINE void prefetch(const uint8_t* p) { __builtin_prefetch(p, 0, 2); }
+TERCET_INLINE void prefetch_l1(const uint8_t* p) { __builtin_prefetch(p, 0, 3); }
 
 // Four bytes in the lowest element of a register.
 TERCET_INLINE uint64x1_t element(const uint8_t* p) {

@@ -183,7 +183,7 @@ class MultiVectorIndex(BaseIndex):
     ) -> MultiVectorIndex:
         try:
             index = cls(header["dim"], codec=header["codec"], seed=header.get("seed", 0))
-            arrays = [sections[name] for name in ("ids", "offsets", "codes", "scales")]
+            ids, offsets, codes, scales = (sections[name] for name in ("ids", "offsets", "codes", "scales"))
             codebook = {
                 "centroids": np.empty(0, np.uint16),
                 "codebook_codes": np.empty(0, np.uint8),
@@ -191,7 +191,7 @@ class MultiVectorIndex(BaseIndex):
                 "codebook_offsets": np.empty(0, np.uint32),
             }
             codebook |= {name: sections[name] for name in codebook if name in sections}
-            index._native.restore(*arrays, header["next_id"], *codebook.values())
+            index._native.restore(ids, offsets, codes, scales, header["next_id"], *codebook.values())
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
         return index
