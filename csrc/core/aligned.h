@@ -1,6 +1,7 @@
 // Vectors whose storage starts on a cache line and whose new elements are left uninitialised: they hold codes
 // that are written right after, and zeroing gigabytes first would cost a pass over memory.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -10,6 +11,13 @@
 namespace tercet {
 
 constexpr size_t kCacheLine = 64;
+
+inline void prefetch_line([[maybe_unused]] const void* p) {
+#if defined(__GNUC__)
+  __builtin_prefetch(p);
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // or gcc 12 drops all but the first of a loop
+#endif
+}
 
 // Memory that starts on a cache line; large blocks on huge pages where the system lends them, since a scan
 // that follows a few rows at a time misses the TLB for every one of them otherwise. Throws std::bad_alloc.

@@ -18,57 +18,64 @@ class Contenders {
  public:
   // `block`: how many candidates may be pushed between two calls of make_room().
   Contenders(size_t k, size_t block, const float* widths)
-      : k_(k), block_(block), widths_(widths), buffer_(2 * (k + block)) {}
+      : k_(k), block_(block), widths_(widths), buffer_(2 * (k + block)) {
+    lowers_.reserve(k);
+  }
 
   Candidate* data() { return buffer_.data(); }
   uint32_t& size() { return size_; }
-  float threshold() const { return threshold_; }
+  float threshold() const { return lowers_.size() == k_ ? lowers_.front() : kLowest; }
 
   // Leaves room for another block. The order of candidates says nothing here.
   void make_room(const BetterThan&) {
-    const bool first = threshold_ == kLowest && size_ >= k_;
-    if (!first && size_ + block_ <= buffer_.size()) return;
-    cut();
-    // Cutting again before as many have come as were left would cost more than it spares.
+    for (; seen_ < size_; ++seen_) keep_lower(buffer_[seen_].score - widths_[buffer_[seen_].row]);
+    if (size_ + block_ <= buffer_.size()) return;
+    drop();
+    // Dropping again before as many have come as were left would cost more than it spares.
     buffer_.resize(std::max<size_t>(buffer_.size(), 2 * (size_ + block_)));
   }
 
   // The rows of several collectors that could be among the best k of all, ascending.
   static std::vector<uint32_t> merge(const std::vector<Contenders*>& parts, size_t k, const float* widths) {
-    size_t total = 0;
-    for (Contenders* part : parts) total += part->size();
-    Contenders all(k, total, widths);
-    for (Contenders* part : parts) {
-      std::copy(part->data(), part->data() + part->size(), all.data() + all.size());
-      all.size() += part->size();
+    Contenders all(k, 0, widths);
+    for (const Contenders* part : parts) {
+      for (const float lower : part->lowers_) all.keep_lower(lower);
     }
-    all.cut();
     std::vector<uint32_t> rows;
-    for (uint32_t i = 0; i < all.size(); ++i) rows.push_back(all.data()[i].row);
+    for (const Contenders* part : parts) {
+      for (uint32_t i = 0; i < part->size_; ++i) {
+        if (part->buffer_[i].score >= all.threshold()) rows.push_back(part->buffer_[i].row);
+      }
+    }
     std::sort(rows.begin(), rows.end());
     return rows;
   }
 
  private:
-  void cut() {
-    if (size_ < k_) return;
-    lower_.resize(size_);
-    for (uint32_t i = 0; i < size_; ++i) lower_[i] = buffer_[i].score - widths_[buffer_[i].row];
-    std::nth_element(lower_.begin(), lower_.begin() + static_cast<long>(k_ - 1), lower_.end(),
-                     std::greater<>());
-    threshold_ = std::max(threshold_, lower_[k_ - 1]);
+  // The best k lower bounds, a heap whose front is the worst of them.
+  void keep_lower(float lower) {
+    if (lowers_.size() == k_) {
+      if (!(lower > lowers_.front())) return;
+      std::pop_heap(lowers_.begin(), lowers_.end(), std::greater<>());
+      lowers_.back() = lower;
+    } else {
+      lowers_.push_back(lower);
+    }
+    std::push_heap(lowers_.begin(), lowers_.end(), std::greater<>());
+  }
+
+  void drop() {
     const auto end = std::remove_if(buffer_.begin(), buffer_.begin() + size_,
-                                    [&](const Candidate& c) { return c.score < threshold_; });
-    size_ = static_cast<uint32_t>(end - buffer_.begin());
+                                    [&](const Candidate& c) { return c.score < threshold(); });
+    size_ = seen_ = static_cast<uint32_t>(end - buffer_.begin());
   }
 
   static constexpr float kLowest = -std::numeric_limits<float>::infinity();
   size_t k_, block_;
   const float* widths_;
   std::vector<Candidate> buffer_;
-  std::vector<float> lower_;
-  uint32_t size_ = 0;
-  float threshold_ = kLowest;
+  std::vector<float> lowers_;
+  uint32_t size_ = 0, seen_ = 0;
 };
 
 }  // namespace tercet

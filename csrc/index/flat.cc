@@ -125,7 +125,8 @@ std::vector<std::vector<uint32_t>> FlatIndex::to_rescore(const float* queries, s
     if (metric_ == Metric::dot) normalise(row, d, row);
     longest = std::max(longest, static_cast<double>(length(row, d)));
   }
-  std::vector<float> errors(count), upper(ids_.size()), widths(ids_.size());
+  std::vector<float> errors(count);
+  AlignedVector<float> upper(ids_.size()), widths(ids_.size());
   const PackedQueries packed = codec.bind(scaled.data(), count, d, errors.data());
   for (const float e : errors) largest_error = std::max(largest_error, static_cast<double>(e));
   originals_->bounds(longest, largest_error, rows.rows.bias, upper.data(), widths.data());

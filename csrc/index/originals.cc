@@ -53,9 +53,17 @@ void Originals::bounds(double query_length, double query_error, const float* bia
                        float* widths) const noexcept {
   const double rounding = 2 * (static_cast<double>(dim_) + 32) * 0x1p-24;
   const double tiny = static_cast<double>(dim_) * 0x1p-120;
+  if (!bias) {  // the common case in float32, four times as fast: its three roundings are in the last factor
+    const float a = rounded_up(query_length), c = rounded_up(tiny);
+    const float b = rounded_up(query_error + rounding * (query_length + query_error));
+    for (size_t i = 0; i < errors_.size(); ++i) {
+      upper[i] = (a * errors_[i] + b * lengths_[i] + c) * (1 + 0x1p-20f);
+      widths[i] = 2 * upper[i] * (1 + 0x1p-18f);
+    }
+    return;
+  }
   for (size_t i = 0; i < errors_.size(); ++i) {
-    const double shift = bias ? bias[i] : 0;
-    const double half = bias ? query_length / 2 : 0, length = bias ? lengths_[i] : 0;
+    const double shift = bias[i], half = query_length / 2, length = lengths_[i];
     const double bound = query_length * errors_[i] + query_error * lengths_[i] +
                          2 * rounding * (half * half + length * length) +
                          rounding * (query_length + query_error) * lengths_[i] + 0x1p-21 * std::abs(shift) +

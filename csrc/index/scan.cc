@@ -12,20 +12,23 @@
 namespace tercet {
 namespace {
 
-// A block of rows is read from memory once and then stays in L2 while all panels pass over it. With one panel
-// it is only as much as that kernel prefetches: what comes before the kernel (checks, copies) then finds the
-// next block in cache.
-constexpr size_t kBlockBytes = 256 * 1024, kOnePanelBytes = 48 * 1024;
-constexpr size_t kMaxBlockRows = 256;
+// A block of rows is read from memory once and then stays in L2 while all panels pass over it.
+constexpr size_t kBlockBytes = 256 * 1024, kMaxBlockRows = 256;
+// With one panel it may be as long as a chunk: the less often candidates are looked at the better. But of
+// rows that are checked or copied before the kernel sees them it is only as much as that prefetches: then
+// they find the next block in cache.
+constexpr size_t kOnePanelBytes = 48 * 1024, kMaxOnePanelRows = 1024;
 // Rows a worker claims at a time.
 constexpr size_t kChunkRows = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-size_t block_rows(size_t stride, size_t num_panels) {
-  const size_t bytes = num_panels == 1 ? kOnePanelBytes : kBlockBytes;
+size_t block_rows(const ScanRows& rows, size_t num_panels) {
+  const size_t stride = std::max<size_t>(rows.rows.stride, 1);
   // whole groups of the 64 rows that the kernels for few queries take at once
-  return std::clamp<size_t>(bytes / std::max<size_t>(stride, 1) / 64 * 64, num_panels == 1 ? 64 : 16,
-                            kMaxBlockRows);
+  const auto of = [&](size_t bytes) { return bytes / stride / 64 * 64; };
+  if (num_panels > 1) return std::clamp<size_t>(of(kBlockBytes), 16, kMaxBlockRows);
+  if (!rows.borrowed && !rows.list) return kMaxOnePanelRows;
+  return std::clamp<size_t>(of(kOnePanelBytes), 64, kMaxBlockRows);
 }
 
 // Signed bytes to excess-128.
@@ -80,7 +83,14 @@ class BlockReader {
     codes_.resize(count * bytes);
     scales_.resize(count);
     bias_.resize(count);
+    // Listed rows lie anywhere: without a few of them on their way, each waits for memory.
+    constexpr size_t kAhead = 3;
+    const size_t listed = source_.list ? source_.list_size : 0;
     for (size_t i = 0; i < count; ++i) {
+      if (begin + i + kAhead < listed) {
+        const uint8_t* const next = from.row(source_.list[begin + i + kAhead]);
+        for (size_t k = 0; k < bytes; k += kCacheLine) prefetch_line(next + k);
+      }
       const size_t row = source_.list ? source_.list[begin + i] : begin + i;
       if (flip) {
         flip_signs(from.row(row), bytes, codes_.data() + i * bytes);
@@ -156,7 +166,7 @@ void collect(const PackedQueries& queries, const ScanRows& rows, const BetterTha
              Make make, Done done) {
   using Collector = decltype(make(size_t{}));
   constexpr size_t kGroupPanels = 32;  // bounds the candidate buffers of a worker
-  const size_t count = rows.count(), block = block_rows(rows.rows.stride, queries.num_panels());
+  const size_t count = rows.count(), block = block_rows(rows, queries.num_panels());
   const size_t chunks = (count + kChunkRows - 1) / kChunkRows;
   const size_t workers = worker_count(chunks, threads);
 
@@ -166,10 +176,16 @@ void collect(const PackedQueries& queries, const ScanRows& rows, const BetterTha
     std::vector<std::vector<Collector>> best(workers);
     std::vector<BlockReader> readers(workers, BlockReader(rows));
     parallel_for(chunks, threads, [&](size_t chunk, size_t worker) {
-      if (best[worker].empty()) best[worker].assign(query1 - query0, make(block));
+      // A worker's first blocks are short: until a collector has a threshold, everything passes.
+      size_t rows_at_once = block;
+      if (best[worker].empty()) {
+        best[worker].assign(query1 - query0, make(block));
+        rows_at_once = std::min<size_t>(block, 16);
+      }
       const size_t end = std::min((chunk + 1) * kChunkRows, count);
-      for (size_t begin = chunk * kChunkRows; begin < end; begin += block) {
-        const size_t stop = std::min(begin + block, end);
+      for (size_t begin = chunk * kChunkRows, stop; begin < end; begin = stop) {
+        stop = std::min(begin + rows_at_once, end);
+        rows_at_once = std::min(block, 2 * rows_at_once);
         size_t first;
         const RowsView view = readers[worker].read(begin, stop, &first);
         const std::function<uint32_t(uint32_t)> renumber = [&](uint32_t row) {
@@ -219,7 +235,7 @@ std::vector<std::vector<uint32_t>> scan_contenders(const PackedQueries& queries,
 }
 
 void scan_dot(const PackedQueries& queries, const ScanRows& rows, float* scores, size_t threads) {
-  const size_t count = rows.count(), block = block_rows(rows.rows.stride, queries.num_panels());
+  const size_t count = rows.count(), block = block_rows(rows, queries.num_panels());
   const size_t tasks = (count + block - 1) / block, workers = worker_count(tasks, threads);
   const PanelKernels& kernel = kernels().panel(queries.format());
   std::vector<BlockReader> readers(workers, BlockReader(rows));

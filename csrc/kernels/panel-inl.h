@@ -326,4 +326,5 @@ void maxsim(const Panel& panel, const RowsView& rows, const TokenSpan* texts, si
 }
 
 #include "kernels/batched-inl.h"
+#include "kernels/nearest-inl.h"
 #include "kernels/peak-inl.h"

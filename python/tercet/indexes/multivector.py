@@ -184,7 +184,7 @@ class MultiVectorIndex(BaseIndex):
         try:
             index = cls(header["dim"], codec=header["codec"], seed=header.get("seed", 0))
             ids, offsets, codes, scales = (sections[name] for name in ("ids", "offsets", "codes", "scales"))
-            codebook = {
+            codebook: dict[str, npt.NDArray[Any]] = {
                 "centroids": np.empty(0, np.uint16),
                 "codebook_codes": np.empty(0, np.uint8),
                 "codebook_scales": np.empty(0, np.uint16),
