@@ -29,11 +29,11 @@ struct Problem {
   std::unique_ptr<float[]> bias;
   bool residual;  // every other one of packed rows
   std::unique_ptr<uint16_t[]> centroids;
-  size_t num_rows;
+  size_t num_rows, stride;
 
-  Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random)
-      : format(f), dim(d), query_rows(q), num_rows(n) {
-    const size_t bytes = row_bytes(f, d), query_bytes = query_row_bytes();
+  Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random, size_t gap = 0)
+      : format(f), dim(d), query_rows(q), num_rows(n), stride(row_bytes(f, d) + gap) {
+    const size_t bytes = stride, query_bytes = query_row_bytes();
     queries.reset(new uint8_t[query_bytes * static_cast<size_t>(q)]);
     rows.reset(new uint8_t[bytes * n + (n == 0)]);
     scales.reset(new uint16_t[n + (n == 0)]);
@@ -44,7 +44,7 @@ struct Problem {
     if (is_packed(f)) {
       for (size_t i = 0; i < bytes * n; ++i) rows[i] = static_cast<uint8_t>(random());
     } else {
-      fill(rows.get(), d * n, random, false);
+      fill(rows.get(), bytes * n / row_bytes(f, 1), random, false);
     }
     for (size_t i = 0; i < n; ++i) {
       scales[i] = float_to_bfloat16(0.001f * static_cast<float>(1 + random() % 100));
@@ -73,7 +73,7 @@ struct Problem {
     RowsView v;
     v.data = rows.get();
     v.rows = num_rows;
-    v.stride = row_bytes(format, dim);
+    v.stride = stride;
     v.dim = dim;
     v.format = format;
     if (is_integer(format)) v.scales = scales.get();
@@ -200,6 +200,7 @@ void compare_all(const Kernels& level, Format format, std::mt19937& random) {
   for (const size_t rows : {0u, 1u, 2u, 15u, 16u, 17u, 31u}) {
     for (const uint32_t dim : {3u, 48u, 70u}) compare(level, Problem(format, dim, 5, rows, random));
   }
+  for (const uint32_t dim : {48u, 70u, 128u}) compare(level, Problem(format, dim, 20, 40, random, 12));
   if (is_packed(format)) {  // too many dimensions for scores that are small
     const uint32_t dim = format == Format::int4 ? 2070 : format == Format::int2 ? 8200 : 16400;
     compare(level, Problem(format, dim, 20, 24, random));
