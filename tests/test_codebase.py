@@ -90,7 +90,7 @@ def test_intrinsics_stay_in_kernels() -> None:
 def test_level_files_see_no_inline_code() -> None:
     checked = set()
     waiting = [path for pattern in LEVEL_FILES for path in CSRC.glob(pattern)]
-    levels = {"avx2", "avx512", "avx512_bf16", "neon", "neon_i8mm"}
+    levels = {"avx2", "avx512", "avx512_bf16", "amx", "neon", "neon_i8mm"}
     assert {f"kernels/{level}.cc" for level in levels} <= {name(p) for p in waiting}
     while waiting:
         path = waiting.pop()

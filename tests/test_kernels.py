@@ -54,7 +54,7 @@ def reference_maxsim(case: Case, grid: Array) -> Array:
 
 
 def rounds_differently(isa: str, form: str) -> bool:
-    return isa == "avx512_bf16" and form == "bfloat16"
+    return isa in ("avx512_bf16", "amx") and form == "bfloat16"
 
 
 def rounding(case: Case) -> float:

@@ -176,4 +176,4 @@ class Twin:
 
 
 def rounds_differently(codec: str) -> bool:
-    return codec == "bfloat16" and tercet.cpu_info()["isa"] == "avx512_bf16"
+    return codec == "bfloat16" and tercet.cpu_info()["isa"] in ("avx512_bf16", "amx")

@@ -14,6 +14,10 @@
 #else
 #include <cpuid.h>
 #endif
+#if defined(TERCET_AMX_KERNELS) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(TERCET_ARM_KERNELS) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(TERCET_ARM_KERNELS) && defined(__APPLE__)
@@ -53,6 +57,18 @@ uint64_t enabled_state() {
 
 bool bit(uint32_t word, int index) { return (word >> index) & 1; }
 
+// Tiles are 8 KiB that Linux saves for a process only once it has asked for that, for all threads and for
+// good. It refuses where a thread's alternate signal stack has no room for them: then there are none. Other
+// systems have other ways, or none; not written, since not tried.
+bool tiles_permitted() {
+#if defined(TERCET_AMX_KERNELS) && defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 // cpuid says what the processor has; XCR0 says whether the operating system saves the registers it needs. An
 // instruction without the second faults although the first is there.
 std::vector<Isa> detect() {
@@ -71,7 +87,11 @@ std::vector<Isa> detect() {
                       bit(seven.ebx, 31) && bit(seven.ecx, 11);
   if (!avx512) return found;
   found.push_back(Isa::avx512);
-  if (seven.eax >= 1 && bit(seven_one.eax, 5)) found.push_back(Isa::avx512_bf16);
+  if (seven.eax < 1 || !bit(seven_one.eax, 5)) return found;
+  found.push_back(Isa::avx512_bf16);
+  const bool tiles = (state & 0x60000) == 0x60000;  // their configuration, their data
+  const bool amx = tiles && bit(seven.edx, 24) && bit(seven.edx, 25) && bit(seven.edx, 22);
+  if (amx && tiles_permitted()) found.push_back(Isa::amx);
   return found;
 }
 #elif defined(TERCET_ARM_KERNELS)
@@ -125,6 +145,8 @@ const char* isa_name(Isa isa) {
       return "avx512";
     case Isa::avx512_bf16:
       return "avx512_bf16";
+    case Isa::amx:
+      return "amx";
     case Isa::neon:
       return "neon";
     case Isa::neon_i8mm:

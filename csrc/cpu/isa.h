@@ -10,6 +10,7 @@ enum class Isa {
   avx2,         // AVX2 and FMA
   avx512,       // AVX-512 F BW DQ VL and VNNI
   avx512_bf16,  // and AVX512_BF16
+  amx,          // and AMX-TILE, AMX-INT8, AMX-BF16; Linux alone
   neon,         // ASIMD with the dot products of Armv8.2 (SDOT)
   neon_i8mm,    // and those of unsigned with signed bytes (USDOT, SUDOT)
 };

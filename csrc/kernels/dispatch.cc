@@ -7,6 +7,30 @@
 
 namespace tercet {
 
+#if defined(TERCET_X86_KERNELS)
+namespace {
+
+Kernels avx512_bf16_table() {
+  Kernels t = kAvx512Kernels;
+  t.isa = Isa::avx512_bf16;
+  t.panels[static_cast<int>(Format::bfloat16)] = kAvx512Bfloat16Panels;
+  return t;
+}
+
+}  // namespace
+
+Kernels amx_table(const AmxPanels& panels) {
+  Kernels t = avx512_bf16_table();
+  t.isa = Isa::amx;
+  t.panels[static_cast<int>(Format::bfloat16)] = panels.bfloat16;
+  t.panels[static_cast<int>(Format::int8)] = panels.int8;
+  t.panels[static_cast<int>(Format::int4)] = panels.int4;
+  t.panels[static_cast<int>(Format::int2)] = panels.int2;
+  t.panels[static_cast<int>(Format::int1)] = panels.int1;
+  return t;
+}
+#endif
+
 const Kernels& kernels_for(Isa isa) {
   const auto& supported = supported_isas();
   require(std::find(supported.begin(), supported.end(), isa) != supported.end(), "this machine has no ",
@@ -18,12 +42,13 @@ const Kernels& kernels_for(Isa isa) {
     case Isa::avx512:
       return kAvx512Kernels;
     case Isa::avx512_bf16: {
-      static const Kernels table = [] {
-        Kernels t = kAvx512Kernels;
-        t.isa = Isa::avx512_bf16;
-        t.panels[static_cast<int>(Format::bfloat16)] = kAvx512Bfloat16Panels;
-        return t;
-      }();
+      static const Kernels table = avx512_bf16_table();
+      return table;
+    }
+#endif
+#if defined(TERCET_AMX_KERNELS)
+    case Isa::amx: {
+      static const Kernels table = amx_table(kAmxPanels);
       return table;
     }
 #endif

@@ -13,8 +13,8 @@
 //
 // Each lane adds its products one after another in the order of the dimensions, whatever the vector width:
 // float32 results are therefore bit-identical on every level (all use fused multiply-add), int8 ones because
-// integers are exact. bfloat16 is exact products accumulated in float32 on every level but AVX512_BF16, whose
-// instruction rounds differently in the last place.
+// integers are exact. bfloat16 is exact products accumulated in float32 on every level but AVX512_BF16 and
+// AMX, whose instructions round differently in the last place.
 //
 // Kernels take raw pointers, do not allocate, start threads or fail. Query rows past `rows` are padding.
 #pragma once

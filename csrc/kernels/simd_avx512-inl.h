@@ -32,7 +32,9 @@ TERCET_INLINE int32_t tail_group(const uint8_t* p, size_t bytes) {
 }
 
 constexpr int kLineGroups = 16, kFewRows = 8;
-TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes, uint8_t* out) {
+// Not every level that includes this has kernels for few rows.
+[[maybe_unused]] TERCET_NOINLINE void transpose(const uint8_t* rows, size_t stride, size_t bytes,
+                                                uint8_t* out) {
   const __mmask64 in = bytes >= 64 ? ~uint64_t{0} : (uint64_t{1} << bytes) - 1;
   __m512i a[16], b[16];
   TERCET_UNROLL for (int i = 0; i < 16; ++i) a[i] = _mm512_maskz_loadu_epi8(in, rows + i * stride);

@@ -9,6 +9,13 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const PanelKernels kAvx512Bfloat16Panels;  // avx512_bf16 is avx512 with these
+
+// amx is avx512_bf16 with these
+struct AmxPanels {
+  PanelKernels bfloat16, int8, int4, int2, int1;
+};
+extern const AmxPanels kAmxPanels;
+Kernels amx_table(const AmxPanels& panels);
 #endif
 #if defined(TERCET_ARM_KERNELS)
 extern const Kernels kNeonKernels;

@@ -1,5 +1,6 @@
 // Every level against the scalar one, on buffers of exactly the needed size: under AddressSanitizer a read
 // past a row, a panel or a scale is an error.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "core/bfloat16.h"
 #include "cpu/features.h"
 #include "kernels/kernels.h"
+#include "kernels/tables.h"
 
 using namespace tercet;
 
@@ -27,11 +29,11 @@ struct Problem {
   std::unique_ptr<float[]> bias;
   bool residual;  // every other one of packed rows
   std::unique_ptr<uint16_t[]> centroids;
-  size_t num_rows;
+  size_t num_rows, stride;
 
-  Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random)
-      : format(f), dim(d), query_rows(q), num_rows(n) {
-    const size_t bytes = row_bytes(f, d), query_bytes = query_row_bytes();
+  Problem(Format f, uint32_t d, int q, size_t n, std::mt19937& random, size_t gap = 0)
+      : format(f), dim(d), query_rows(q), num_rows(n), stride(row_bytes(f, d) + gap) {
+    const size_t bytes = stride, query_bytes = query_row_bytes();
     queries.reset(new uint8_t[query_bytes * static_cast<size_t>(q)]);
     rows.reset(new uint8_t[bytes * n + (n == 0)]);
     scales.reset(new uint16_t[n + (n == 0)]);
@@ -42,7 +44,7 @@ struct Problem {
     if (is_packed(f)) {
       for (size_t i = 0; i < bytes * n; ++i) rows[i] = static_cast<uint8_t>(random());
     } else {
-      fill(rows.get(), d * n, random, false);
+      fill(rows.get(), bytes * n / row_bytes(f, 1), random, false);
     }
     for (size_t i = 0; i < n; ++i) {
       scales[i] = float_to_bfloat16(0.001f * static_cast<float>(1 + random() % 100));
@@ -71,7 +73,7 @@ struct Problem {
     RowsView v;
     v.data = rows.get();
     v.rows = num_rows;
-    v.stride = row_bytes(format, dim);
+    v.stride = stride;
     v.dim = dim;
     v.format = format;
     if (is_integer(format)) v.scales = scales.get();
@@ -101,14 +103,15 @@ struct Packed {
   }
 };
 
-// The bfloat16 instruction rounds differently; everything else is bit-identical.
+// The bfloat16 instructions round differently; everything else is bit-identical.
 bool same(float a, float b, bool exact) {
   if (std::memcmp(&a, &b, 4) == 0 || a == b) return true;  // also infinities, whose difference is NaN
   return !exact && std::abs(a - b) <= 1e-2f * (1 + std::abs(b));
 }
 
 void compare(const Kernels& level, const Problem& p) {
-  const bool exact = !(level.isa == Isa::avx512_bf16 && p.format == Format::bfloat16);
+  const bool rounds = level.isa == Isa::avx512_bf16 || level.isa == Isa::amx;
+  const bool exact = !(rounds && p.format == Format::bfloat16);
   const PanelKernels& fast = level.panel(p.format);
   const PanelKernels& slow = kernels_for(Isa::scalar).panel(p.format);
   const Packed a(fast, p), b(slow, p);
@@ -187,21 +190,48 @@ void compare(const Kernels& level, const Problem& p) {
   }
 }
 
+void compare_all(const Kernels& level, Format format, std::mt19937& random) {
+  for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  64u,  96u,
+                             100u, 128u, 129u, 160u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
+    for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32}) {
+      compare(level, Problem(format, dim, queries, 133, random));
+    }
+  }
+  for (const size_t rows : {0u, 1u, 2u, 15u, 16u, 17u, 31u}) {
+    for (const uint32_t dim : {3u, 48u, 70u}) compare(level, Problem(format, dim, 5, rows, random));
+  }
+  for (const uint32_t dim : {48u, 70u, 128u}) compare(level, Problem(format, dim, 20, 40, random, 12));
+  if (is_packed(format)) {  // too many dimensions for scores that are small
+    const uint32_t dim = format == Format::int4 ? 2070 : format == Format::int2 ? 8200 : 16400;
+    compare(level, Problem(format, dim, 20, 24, random));
+  }
+}
+
+void compare_equal_rows(const Kernels& level, Format format, std::mt19937& random) {
+  Problem p(format, 40, 32, 61, random);
+  const size_t bytes = row_bytes(format, p.dim);
+  p.residual = false;
+  for (size_t i = 1; i < p.num_rows; ++i) {  // the same five rows over and over
+    if (i >= 5) std::memcpy(p.rows.get() + i * bytes, p.rows.get() + (i - 5) * bytes, bytes);
+    p.scales[i] = p.scales[0];
+  }
+  const PanelKernels& kernel = level.panel(format);
+  const Packed packed(kernel, p);
+  float best[kPanelRows];
+  uint32_t row[kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) best[r] = -INFINITY, row[r] = 99;
+  kernel.nearest(packed.panel, p.view(false), 7, 0, best, row);
+  CHECK(row[0] == 99);
+  for (const size_t first : {7, 20, 37}) kernel.nearest(packed.panel, p.view(false), first, 24, best, row);
+  for (int r = 0; r < kPanelRows; ++r) CHECK(row[r] >= 7 && row[r] < 12);
+}
+
 }  // namespace
 
 TEST(every_level_equals_scalar) {
   std::mt19937 random(7);
   for (const Isa isa : supported_isas()) {
-    for (int i = 0; i < kFormats; ++i) {
-      const auto format = static_cast<Format>(i);
-      for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  64u,  96u,
-                                 100u, 128u, 129u, 160u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
-        for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32})
-          compare(kernels_for(isa), Problem(format, dim, queries, 133, random));
-      }
-      compare(kernels_for(isa), Problem(format, 48, 5, 0, random));
-      compare(kernels_for(isa), Problem(format, 48, 5, 1, random));
-    }
+    for (int i = 0; i < kFormats; ++i) compare_all(kernels_for(isa), static_cast<Format>(i), random);
   }
 }
 
@@ -209,26 +239,31 @@ TEST(nearest_takes_the_lowest_of_equal_rows) {
   std::mt19937 random(10);
   for (const Isa isa : supported_isas()) {
     for (const Format format : {Format::float32, Format::bfloat16, Format::int8, Format::int4}) {
-      Problem p(format, 40, 32, 61, random);
-      const size_t bytes = row_bytes(format, p.dim);
-      p.residual = false;
-      for (size_t i = 1; i < p.num_rows; ++i) {  // the same five rows over and over
-        if (i >= 5) std::memcpy(p.rows.get() + i * bytes, p.rows.get() + (i - 5) * bytes, bytes);
-        p.scales[i] = p.scales[0];
-      }
-      const PanelKernels& kernel = kernels_for(isa).panel(format);
-      const Packed packed(kernel, p);
-      float best[kPanelRows];
-      uint32_t row[kPanelRows];
-      for (int r = 0; r < kPanelRows; ++r) best[r] = -INFINITY, row[r] = 99;
-      kernel.nearest(packed.panel, p.view(false), 7, 0, best, row);
-      CHECK(row[0] == 99);
-      for (const size_t first : {7, 20, 37})
-        kernel.nearest(packed.panel, p.view(false), first, 24, best, row);
-      for (int r = 0; r < kPanelRows; ++r) CHECK(row[r] >= 7 && row[r] < 12);
+      compare_equal_rows(kernels_for(isa), format, random);
     }
   }
 }
+
+#if defined(TERCET_X86_KERNELS)
+namespace tercet {
+extern const AmxPanels kAmxEmulatedPanels;  // amx_emulated.cc
+}
+
+TEST(emulated_tiles_equal_scalar) {
+  const auto& supported = supported_isas();
+  if (std::find(supported.begin(), supported.end(), Isa::avx512_bf16) == supported.end()) {
+    std::printf("skipped emulated_tiles_equal_scalar: needs AVX-512 with bfloat16\n");
+    return;
+  }
+  std::mt19937 random(7);
+  const Kernels level = amx_table(kAmxEmulatedPanels);
+  for (const Format format : {Format::bfloat16, Format::int8, Format::int4, Format::int2, Format::int1}) {
+    compare_all(level, format, random);
+    compare_equal_rows(level, format, random);
+    CHECK(level.panel(format).peak(1) > 0);
+  }
+}
+#endif
 
 TEST(pairs_equal_scalar) {
   std::mt19937 random(8);
