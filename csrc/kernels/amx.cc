@@ -302,11 +302,7 @@ template <class F>
 void filter_tiles(const Panel& panel, const RowsView& rows, size_t first, size_t count,
                   CandidateSink& sink) noexcept {
   if (too_small<F>(rows)) return F::below().filter(panel, rows, first, count, sink);
-  with_tiles<F>(panel, rows, [&]<int RT>(const Job<F>& job) {
-    FilterOut<F, RT> out{&panel, 0, rows.bias, &sink, {}};
-    TERCET_UNROLL for (int r = 0; r < RT; ++r) out.thresholds[r] = vec_load(sink.thresholds + r * F::kLanes);
-    sweep_tiles<F, RT>(job, first, count, out);
-  });
+  filter_pieces<F>(panel, rows, first, count, sink, dot_tiles<F>);
 }
 
 template <class F>

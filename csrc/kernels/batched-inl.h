@@ -35,17 +35,18 @@ TERCET_NOINLINE void keep(uint32_t hits, const float* scores, size_t row, int qu
   }
 }
 
-// Scores wait in L1 and are compared piece by piece. A branch at the end of a tile would be as seldom taken,
-// but each time it is, the processor throws away what it has begun of the next tile: 100 cycles and more.
-template <class F>
-void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
-            CandidateSink& sink) noexcept {
+// Scores wait in L1 and are compared piece by piece; `dot` makes them. A branch at the end of a tile would be
+// as seldom taken, but each time it is, the processor throws away what it has begun of the next tile: 100
+// cycles and more.
+template <class F, class Dot>
+TERCET_INLINE void filter_pieces(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+                                 CandidateSink& sink, Dot dot) {
   constexpr size_t kPiece = 64;
   alignas(64) float scores[kPiece * kPanelRows];
   const size_t end = first + count;
   for (size_t piece = first; piece < end; piece += kPiece) {
     const size_t n = end - piece < kPiece ? end - piece : kPiece;
-    dot<F>(panel, rows, piece, n, scores);
+    dot(panel, rows, piece, n, scores);
     for (int query = 0; query < panel.rows; query += F::kLanes) {
       const Vec threshold = vec_load(sink.thresholds + query);
       for (size_t i = 0; i < n; ++i) {
@@ -55,4 +56,10 @@ void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count
       }
     }
   }
+}
+
+template <class F>
+void filter(const Panel& panel, const RowsView& rows, size_t first, size_t count,
+            CandidateSink& sink) noexcept {
+  filter_pieces<F>(panel, rows, first, count, sink, dot<F>);
 }
