@@ -10,11 +10,12 @@
 //   load_query(p), step(acc, q, b)  one group of a panel, one multiply-add
 //   broadcast(p), broadcast_tail(p, bytes)   four document bytes, or the last few
 //   Scales<NT>                      the row scales of a tile; score(acc, scales, j) the finished score
-//   kRows                           how rows reach the products: as stored, or prepared in L1
-//   (prepared-inl.h) kElementBytes                   of a query in the panel scale_rows(score, panel, row)
-//   the query's part of the scale
-// and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_mul, vec_max,
-// vec_ge, prefetch, and prefetch_l1.
+//   kRows                           how rows reach the products (prepared-inl.h); of unpacked ones kParts,
+//                                   unpack(block, groups, out) and unpack_block(block, out)
+//   kElementBytes                   of a query in the panel
+//   scale_rows(score, panel, row)   the query's part of the scale
+// and the level provides Vec (kLanes floats): vec_set1, vec_load, vec_store, vec_add, vec_max, vec_ge,
+// prefetch, and prefetch_l1.
 
 // The panel is walked in blocks that stay in half of a 32 KiB L1 cache beside the document rows.
 constexpr size_t kPanelBlockBytes = 20480;
