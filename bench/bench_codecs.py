@@ -15,47 +15,35 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import tercet
-from bench_quality import MAX_TOKENS, Collection, K, encode, ndcg, read_collection
+from bench_quality import MAX_TOKENS, Collection, K, ndcg
 from harness import summary
-from harness.data import texts
 from harness.machine import describe, one_core
 from harness.report import Report, number
 from peak import InstructionPeak
+from token_sets import QUERY_TOKENS, TokenSet, collection_tokens, isotropic, parts, projected
 
 PLAIN = ("bfloat16", "int8")
 ROTATED = ("int4", "int2", "binary", "residual2", "residual1")  # their losses depend on the seed
 BUCKETS = (4, 2, 1)  # bits
 POOLED = ("int4", "residual2")
 POOL = 2  # tokens per vector
-SMALL = 128  # dimensions
-FITTED = 100_000  # tokens that projection and buckets are fitted on
+FITTED = 100_000  # tokens that buckets are fitted on
 SAMPLE = 20_000  # vectors, and
 PROBES = 200  # queries, whose inner products are compared
-QUERY_TOKENS = 32
 REPEATS = 15
 TARGET = 0.70  # of the error of buckets of as many bits
-CHUNK = 100_000  # vectors that numpy decodes at a time
 
 HEADER = (
     "", "B/token", "IP rmse", "IP max", "|x - x'|", "bound/rmse", "MaxSim", "nDCG@10", "of seeds",
     "recall@10", "ns/token", "of peak", "encoded/s",
 )  # fmt: skip
-
-
-class TokenSet(NamedTuple):
-    """Queries and documents of one dimension, and the collection they are from, if any."""
-
-    name: str
-    queries: tercet.TokenVectors
-    documents: tercet.TokenVectors
-    collection: Collection | None = None
 
 
 class Distortion(NamedTuple):
@@ -264,49 +252,6 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def parts(tokens: tercet.TokenVectors) -> Iterator[tercet.TokenVectors]:
-    """Cut documents into runs of about CHUNK vectors."""
-    offsets, first = tokens.offsets, 0
-    while first < len(tokens):
-        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + CHUNK, "right")) - 1)
-        rows = tokens.values[offsets[first] : offsets[last]]
-        yield tercet.TokenVectors(rows, offsets[first : last + 1] - offsets[first])
-        first = last
-
-
-def isotropic() -> TokenSet:
-    inputs = texts(SMALL, np.full(1000, 100), queries=50, tokens=QUERY_TOKENS)
-    queries = inputs.query.reshape(-1, SMALL)
-    starts = np.arange(0, len(queries) + 1, QUERY_TOKENS)
-    name = f"isotropic unit vectors, {SMALL} dimensions"
-    return TokenSet(
-        name, tercet.TokenVectors(queries, starts), tercet.TokenVectors(inputs.values, inputs.offsets)
-    )
-
-
-def projected(tokens: TokenSet) -> TokenSet:
-    """Reduce to SMALL dimensions. The origin stays where it is, as inner products want it."""
-    values = tokens.documents.values
-    chosen = np.random.default_rng(0).permutation(len(values))[:FITTED]
-    fitted = values[np.sort(chosen)]
-    axes = np.linalg.eigh(fitted.T @ fitted)[1][:, : -SMALL - 1 : -1]
-
-    def project(given: tercet.TokenVectors) -> tercet.TokenVectors:
-        rows = given.values @ axes
-        return tercet.TokenVectors(rows / np.linalg.norm(rows, axis=1, keepdims=True), given.offsets)
-
-    name = f"{tokens.name.rsplit(',', 1)[0]}, projected to {SMALL} dimensions"
-    return TokenSet(name, project(tokens.queries), project(tokens.documents), tokens.collection)
-
-
-def collection_tokens(folder: Path, cache: Path) -> TokenSet:
-    collection = read_collection(folder, folder / "qrels" / "test.tsv")
-    vectors = encode(collection, cache)
-    documents = vectors.document_tokens
-    name = f"{folder.name}, {len(documents):,} documents, {len(documents.values):,} token vectors, "
-    return TokenSet(name + f"{documents.dim} dimensions", vectors.query_tokens, documents, collection)
-
-
 def compare(tokens: TokenSet, report: Report, seeds: int) -> None:
     comparison = Comparison(tokens, report, seeds)
     error = comparison.codecs()
@@ -328,8 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         *describe(f"search and encoding: one thread, best of {REPEATS} and of 3, wall time"),
         f"IP: {PROBES} queries x {SAMPLE:,} vectors; MaxSim: rms error of scores / rms of float32 scores; "
         f"collections: all-MiniLM-L6-v2, at most {MAX_TOKENS} tokens",
-        f"rotated codecs: means of {chosen.seeds} seeds; ns: query of {QUERY_TOKENS} tokens, per token given; "
-        "encoding: trained before",
+        f"rotated codecs: means of {chosen.seeds} seeds; ns: query of {QUERY_TOKENS} tokens, a token given; "
+        "encoding: without training",
     ]
     compare(isotropic(), report, chosen.seeds)
     for folder in chosen.folders:
