@@ -15,7 +15,8 @@ from harness.measure import SideBySide, Work
 from harness.peer import Peer
 
 FORMATS = ("float32", "bfloat16", "int8")  # of arrays
-CODECS = (*FORMATS, "int4")
+PACKED = ("int4", "int2", "binary", "residual2", "residual1")  # residual centroids are trained by add
+CODECS = (*FORMATS, *PACKED)
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 K = 10
 
@@ -37,14 +38,19 @@ PUBLIC_PEERS = {
     "float32": [EQUAL, LISTED, TORCH, NUMPY, NUMKONG],
     "bfloat16": [TORCH_BF16, NUMKONG_BF16],
     "int8": [EQUAL, NUMKONG, NUMKONG_BF16],
-    "int4": [EQUAL, NUMKONG],
+    **{codec: [EQUAL, NUMKONG] for codec in PACKED},
 }
-DIMENSION_PEERS = {"float32": [EQUAL, TORCH], "bfloat16": [TORCH_BF16], "int8": [NUMKONG], "int4": [NUMKONG]}
+DIMENSION_PEERS = {
+    "float32": [EQUAL, TORCH],
+    "bfloat16": [TORCH_BF16],
+    "int8": [NUMKONG],
+    **{codec: [NUMKONG] for codec in PACKED},
+}
 RAGGED_PEERS = {
     "float32": [LISTED, TORCH, NUMPY],
     "bfloat16": [TORCH_BF16],
     "int8": [NUMKONG],
-    "int4": [NUMKONG],
+    **{codec: [NUMKONG] for codec in PACKED},
 }
 
 KERNEL = "MaxSim kernel in cache: 32 queries of 32 x 128 in one call, 8 documents of 128 tokens"

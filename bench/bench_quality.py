@@ -25,7 +25,9 @@ import tercet
 from harness.machine import describe
 from harness.report import Report, duration, number
 
-CODECS = ("float32", "bfloat16", "int8", "int4")  # the first is what the others are compared with
+# The first is what the others are compared with.
+CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
+TOKEN_CODECS = (*CODECS, "residual2", "residual1")
 POOLS = (2, 3)  # tokens per vector
 K = 10
 DEPTH = 50
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = Table(collection)
     lexical(table, collection)
     candidates = {codec: dense(table, vectors, codec) for codec in CODECS}
-    for codec in CODECS:
+    for codec in TOKEN_CODECS:
         late_interaction(table, vectors, codec, candidates["float32"])
     for factor in POOLS:
         pooled(table, vectors, "int8", factor)

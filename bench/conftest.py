@@ -24,7 +24,8 @@ from harness.measure import FULL, QUICK, Session, SideBySide  # noqa: E402
 from harness.peer import Contest  # noqa: E402
 from harness.report import Report  # noqa: E402
 
-SCRIPTS = ("bench_quality.py",)  # run by hand: they need a collection
+# run by hand: they need a collection, or minutes for one number
+SCRIPTS = ("bench_quality.py", "bench_codecs.py", "bench_kmeans.py")
 REPORT = pytest.StashKey[Report]()
 
 

@@ -19,7 +19,9 @@ from harness.machine import cache_bytes, describe, one_core
 from harness.report import number
 from tercet import _core
 
-FORMATS = ("float32", "bfloat16", "int8")  # int4 runs on int8's instructions
+FORMATS = ("float32", "bfloat16", "int8")
+# Codecs that run on another format's instruction: packed codes are unpacked to int8.
+INSTRUCTIONS = dict.fromkeys(("int4", "int2", "binary", "residual2", "residual1"), "int8")
 SAMPLE = 1e-3  # seconds of a reading: long against the clock, short against a scheduler's time slice
 LARGEST_BUFFER = 256 << 20
 
@@ -47,10 +49,10 @@ class Limit:
 
 
 class InstructionPeak(Limit):
-    """Multiply-adds per second of the instruction that a format's kernels are made of."""
+    """Multiply-adds per second of the instruction that the kernels of a format or codec are made of."""
 
     def __init__(self, form: str, isa: str | None = None, clock: str = "wall") -> None:
-        isa = isa or tercet.cpu_info()["isa"]
+        form, isa = INSTRUCTIONS.get(form, form), isa or tercet.cpu_info()["isa"]
         rounds, elapsed = 16, 0.0
         while elapsed < SAMPLE / 4:
             rounds *= 2

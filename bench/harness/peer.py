@@ -34,7 +34,8 @@ class PeerFailed(Exception):
 class Process:
     """A running worker. Answers come one at a time, in order."""
 
-    def __init__(self, module: str, clock: str, folder: Path) -> None:
+    def __init__(self, module: str, clock: str, folder: Path, patience: float) -> None:
+        self._patience = patience
         self._log = folder / f"{module}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -55,7 +56,7 @@ class Process:
     def ask(self, op: str, **message: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        timer = threading.Timer(PATIENCE, self._process.kill)
+        timer = threading.Timer(self._patience, self._process.kill)
         timer.start()
         try:
             self._process.stdin.write(json.dumps({"op": op, **message}) + "\n")
@@ -93,9 +94,10 @@ class Process:
 class Contest:
     """All peers' processes of a session: one per library, started when first asked for."""
 
-    def __init__(self, folder: Path, clock: str) -> None:
+    def __init__(self, folder: Path, clock: str, patience: float = PATIENCE) -> None:
         self._folder = folder
         self._clock = clock
+        self._patience = patience
         self._processes: dict[str, Process] = {}
         self._paths: dict[str, str] = {}
         self._loaded: set[str] = set()  # modules whose process has these
@@ -116,7 +118,7 @@ class Contest:
         if process is None or not process.alive:
             if process is not None:
                 process.close()
-            process = self._processes[module] = Process(module, self._clock, self._folder)
+            process = self._processes[module] = Process(module, self._clock, self._folder, self._patience)
             self._loaded.discard(module)
         if module not in self._loaded:
             process.ask("inputs", arrays=self._paths)
