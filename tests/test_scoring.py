@@ -402,7 +402,8 @@ def test_query_rows_are_named_beyond_the_first_group() -> None:
 
 def test_cpu_info() -> None:
     info = tercet.cpu_info()
-    assert set(info) == {"isa", "supported", "kernels", "threads", "cuda"}
+    assert set(info) == {"isa", "supported", "kernels", "dropped", "threads", "cuda"}
+    assert info["dropped"] == []
     assert set(info["kernels"]) == {"float32", "bfloat16", "int8", "int4", "int2", "int1", "float32_l2"}
     assert info["supported"][0] == "scalar"
     assert info["isa"] in info["supported"]

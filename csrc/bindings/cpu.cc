@@ -10,14 +10,12 @@
 #include "core/parallel.h"
 #include "cpu/features.h"
 #include "kernels/kernels.h"
+#include "kernels/selfcheck.h"
 
 namespace tercet {
 namespace {
 
 namespace py = pybind11;
-
-constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8",      "int4",
-                                                "int2",    "int1",     "float32_l2"};
 
 Isa isa_of(const std::string& name) {
   for (Isa isa : supported_isas()) {
@@ -48,6 +46,7 @@ py::dict cpu_info() {
   info["isa"] = isa_name(kernels().isa);
   info["supported"] = supported;
   info["kernels"] = names;
+  info["dropped"] = checked_kernels().dropped();
   info["threads"] = default_threads();
   info["cuda"] = false;
   return info;

@@ -16,6 +16,8 @@ enum class Format : uint8_t {
   float32_l2,  // float32 that is scored by -|q - x|^2 instead of <q, x>
 };
 constexpr int kFormats = 7;
+constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8",      "int4",
+                                                "int2",    "int1",     "float32_l2"};
 
 // Codes smaller than a byte lie in planes: a row is blocks of 64 dimensions, and byte i of a block of n bytes
 // holds the codes of dimensions i, i + n, i + 2 n and so on of that block, from the lowest bits up, so that a

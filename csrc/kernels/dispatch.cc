@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "cpu/features.h"
+#include "kernels/selfcheck.h"
 #include "kernels/tables.h"
 
 namespace tercet {
@@ -71,8 +72,20 @@ const Kernels& kernels_for(Isa isa) {
   }
 }
 
+const CheckedKernels& checked_kernels() {
+  static const CheckedKernels checked([] {
+    std::vector<const Kernels*> levels;
+    for (const Isa isa : supported_isas()) {
+      levels.insert(levels.begin(), &kernels_for(isa));
+      if (isa == selected_isa()) break;
+    }
+    return levels;
+  }());
+  return checked;
+}
+
 const Kernels& kernels() {
-  static const Kernels& table = kernels_for(selected_isa());
+  static const Kernels& table = checked_kernels().table();
   return table;
 }
 

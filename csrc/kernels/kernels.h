@@ -106,10 +106,10 @@ struct Kernels {
   const PanelKernels& panel(Format format) const { return panels[static_cast<int>(format)]; }
 };
 
-// The table of the selected level (TERCET_ISA), resolved at first use.
+// The table of the selected level (TERCET_ISA), resolved and checked (selfcheck.h) at first use.
 const Kernels& kernels();
 
-// The table of one supported level, for tests and benchmarks.
+// The table of one supported level as it is compiled, for tests and benchmarks.
 const Kernels& kernels_for(Isa isa);
 
 }  // namespace tercet

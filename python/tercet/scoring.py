@@ -102,6 +102,9 @@ def maxsim_grid(query: Any, doc: Any) -> npt.NDArray[np.float32]:
 def cpu_info() -> dict[str, Any]:
     """Return what runs here: ``isa``, ``supported`` levels, ``kernels`` by format, ``threads``, ``cuda``.
 
+    ``dropped`` names kernels whose results differed from the portable ones when they were compared at first
+    use, and which are therefore not used: empty, unless a compiler, emulator or processor has a bug.
+
     The level is the highest this machine supports, or the one named by the environment variable
     ``TERCET_ISA``; the number of threads comes from ``TERCET_NUM_THREADS``, else from the scheduler affinity
     and the cgroup's quota.
