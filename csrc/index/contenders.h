@@ -35,20 +35,21 @@ class Contenders {
     buffer_.resize(std::max<size_t>(buffer_.size(), 2 * (size_ + block_)));
   }
 
-  // The rows of several collectors that could be among the best k of all, ascending.
-  static std::vector<uint32_t> merge(const std::vector<Contenders*>& parts, size_t k, const float* widths) {
+  // What of several collectors could be among the best k of all, the highest upper bound first.
+  static std::vector<Candidate> merge(const std::vector<Contenders*>& parts, size_t k, const float* widths) {
     Contenders all(k, 0, widths);
     for (const Contenders* part : parts) {
       for (const float lower : part->lowers_) all.keep_lower(lower);
     }
-    std::vector<uint32_t> rows;
+    std::vector<Candidate> kept;
     for (const Contenders* part : parts) {
       for (uint32_t i = 0; i < part->size_; ++i) {
-        if (part->buffer_[i].score >= all.threshold()) rows.push_back(part->buffer_[i].row);
+        if (part->buffer_[i].score >= all.threshold()) kept.push_back(part->buffer_[i]);
       }
     }
-    std::sort(rows.begin(), rows.end());
-    return rows;
+    std::sort(kept.begin(), kept.end(),
+              [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+    return kept;
   }
 
  private:

@@ -102,37 +102,72 @@ void FlatIndex::remove(const Ids& ids) {
   }
 }
 
-std::vector<std::vector<uint32_t>> FlatIndex::to_rescore(const float* queries, size_t count, size_t k,
-                                                         const ScanRows& rows, bool exact,
-                                                         size_t threads) const {
+FlatIndex::Hits FlatIndex::contenders(const float* queries, size_t count, size_t k, const ScanRows& rows,
+                                      size_t threads) const {
   const uint32_t d = dim();
   const Codec& codec = store_.codec();
-  std::vector<std::vector<uint32_t>> chosen(count);
-  if (!exact) {
-    const Hits best = scan_topk(codec.bind(queries, count, d), rows, kRescored * k, ids_, threads);
-    for (size_t q = 0; q < count; ++q) {
-      for (const Candidate& c : best[q]) chosen[q].push_back(c.row);
-      std::sort(chosen[q].begin(), chosen[q].end());
-    }
-    return chosen;
-  }
   // Bounds grow with the query's length, and are the same for all queries of a scan: what is a dot product is
   // computed with queries of length 1, which ranks alike. A distance would not.
   std::vector<float> scaled(queries, queries + count * d);
-  double longest = 0, largest_error = 0;
+  double longest = 0, largest_error = 0, shortest = 1;
   for (size_t q = 0; q < count; ++q) {
     float* const row = scaled.data() + q * d;
-    if (metric_ == Metric::dot) normalise(row, d, row);
+    if (metric_ == Metric::dot) {
+      const double size = std::sqrt(squared_norm(row, d));
+      if (size > 0) shortest = std::min(shortest, size);
+      normalise(row, d, row);
+    }
     longest = std::max(longest, static_cast<double>(length(row, d)));
   }
   std::vector<float> errors(count);
   AlignedVector<float> upper(ids_.size()), widths(ids_.size());
   const PackedQueries packed = codec.bind(scaled.data(), count, d, errors.data());
   for (const float e : errors) largest_error = std::max(largest_error, static_cast<double>(e));
-  originals_->bounds(longest, largest_error, rows.rows.bias, upper.data(), widths.data());
+  originals_->bounds(longest, largest_error, shortest, rows.rows.bias, upper.data(), widths.data());
   ScanRows bounded = rows;
   bounded.rows.bias = upper.data();
   return scan_contenders(packed, bounded, widths.data(), k, threads);
+}
+
+std::vector<Candidate> FlatIndex::rescore(const float* query, std::vector<uint32_t> rows, size_t k) const {
+  if (rows.empty()) return {};
+  std::sort(rows.begin(), rows.end());
+  ScanRows few;
+  few.rows = originals_->view(float_format());
+  few.list = rows.data();
+  few.list_size = rows.size();
+  rescored_ += rows.size();
+  const RowsView one{reinterpret_cast<const uint8_t*>(query), 1, dim() * sizeof(float), dim(),
+                     float_format()};
+  return std::move(scan_topk(PackedQueries(one), few, k, ids_, 1)[0]);
+}
+
+std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Candidate>& contenders,
+                                        size_t k) const {
+  // Those with the highest bounds first. Then the k-th best score is known, where before there was a lower
+  // bound of it, and only what may still reach that is left: a third of all, with int8.
+  const size_t first = std::min(contenders.size(), 2 * k);
+  const auto rows_of = [&](size_t begin, size_t end) {
+    std::vector<uint32_t> rows;
+    for (size_t i = begin; i < end; ++i) rows.push_back(contenders[i].row);
+    return rows;
+  };
+  std::vector<Candidate> best = rescore(query, rows_of(0, first), k);
+  if (first == contenders.size()) return best;
+  // Bounds are those of the query that contenders() made of this one, and lack -|q|^2 of a distance.
+  const double square = squared_norm(query, dim()), worst = best[k - 1].score;
+  double reached = worst, slack = 0x1p-20 * std::abs(worst);
+  if (metric_ == Metric::l2) reached += square, slack += 0x1p-20 * square;
+  if (metric_ == Metric::dot && square > 0) {
+    reached /= std::sqrt(square);
+    slack = (slack + Originals::subnormals(dim())) / std::sqrt(square);
+  }
+  size_t end = first;
+  while (end < contenders.size() && contenders[end].score >= reached - slack) ++end;
+  for (const Candidate& c : rescore(query, rows_of(first, end), k)) best.push_back(c);
+  std::sort(best.begin(), best.end(), BetterThan{&ids_});
+  best.resize(k);
+  return best;
 }
 
 FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, const ScanRows& rows,
@@ -150,16 +185,18 @@ FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, co
   if (!originals_) {
     return scan_topk(store_.codec().bind(prepared.data(), count, d), rows, k, ids_, threads);
   }
-  const auto chosen = to_rescore(prepared.data(), count, k, rows, exact, threads);
-  Hits hits(count);
+  Hits hits =
+      exact ? contenders(prepared.data(), count, k, rows, threads)
+            : scan_topk(store_.codec().bind(prepared.data(), count, d), rows, kRescored * k, ids_, threads);
   parallel_for(count, threads, [&](size_t q, size_t) {
-    if (chosen[q].empty()) return;
-    ScanRows few;
-    few.rows = originals_->view(float_format());
-    few.list = chosen[q].data();
-    few.list_size = chosen[q].size();
-    hits[q] = std::move(scan_topk(bind_float32(queries + q * d, 1), few, k, ids_, 1)[0]);
-    rescored_ += chosen[q].size();
+    const float* const query = queries + q * d;
+    if (exact) {
+      hits[q] = prove(query, hits[q], k);
+    } else {
+      std::vector<uint32_t> chosen;
+      for (const Candidate& c : hits[q]) chosen.push_back(c.row);
+      hits[q] = rescore(query, std::move(chosen), k);
+    }
   });
   searched_ += count;
   return hits;

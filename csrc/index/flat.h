@@ -64,9 +64,12 @@ class FlatIndex {
   // Prepared queries against `rows` (all, or a list).
   Hits scan(const float* queries, size_t count, size_t k, const ScanRows& rows, bool exact,
             size_t threads) const;
-  // For each query the rows to rescore, ascending.
-  std::vector<std::vector<uint32_t>> to_rescore(const float* queries, size_t count, size_t k,
-                                                const ScanRows& rows, bool exact, size_t threads) const;
+  // For each query the rows that bounds of their scores cannot rule out, by falling upper bounds.
+  Hits contenders(const float* queries, size_t count, size_t k, const ScanRows& rows, size_t threads) const;
+  // The best k of some rows by the originals.
+  std::vector<Candidate> rescore(const float* query, std::vector<uint32_t> rows, size_t k) const;
+  // The best k of the contenders of one query by the originals.
+  std::vector<Candidate> prove(const float* query, const std::vector<Candidate>& contenders, size_t k) const;
 
   // The largest magnitude that vectors and queries may have.
   float limit() const;

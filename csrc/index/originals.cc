@@ -49,10 +49,12 @@ RowsView Originals::view(Format format) const {
 // the scales and the bias make of them: 2 (dim + 32) 2^-24 of the lengths' product covers both, and twice the
 // last place of the bias its addition. A distance is computed from differences, whose squares sum up to at
 // most 2 (|q|^2 + |x|^2). Subnormals that an instruction flushes are below 2^-120 in all.
-void Originals::bounds(double query_length, double query_error, const float* bias, float* upper,
+// Where queries were brought to length 1, the scores of originals are those of the query as it was: its
+// subnormals are that much larger.
+void Originals::bounds(double query_length, double query_error, double scale, const float* bias, float* upper,
                        float* widths) const noexcept {
   const double rounding = 2 * (static_cast<double>(dim_) + 32) * 0x1p-24;
-  const double tiny = static_cast<double>(dim_) * 0x1p-120;
+  const double tiny = static_cast<double>(dim_) * 0x1p-120 + subnormals(dim_) / scale;
   if (!bias) {  // the common case in float32, four times as fast: its three roundings are in the last factor
     const float a = rounded_up(query_length), c = rounded_up(tiny);
     const float b = rounded_up(query_error + rounding * (query_length + query_error));

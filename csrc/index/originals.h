@@ -25,9 +25,13 @@ class Originals {
 
   // For every row, bounds of |score of the vector - score of its code| plus the row's bias, for queries of
   // length at most `query_length` of which rounding cut off at most `query_error`: `upper` is bias + bound,
-  // so that a scan of the codes with it as bias gives upper bounds, and `widths` is twice the bound.
-  void bounds(double query_length, double query_error, const float* bias, float* upper,
+  // so that a scan of the codes with it as bias gives upper bounds, and `widths` is twice the bound. `scale`:
+  // what the shortest of the queries was divided by before.
+  void bounds(double query_length, double query_error, double scale, const float* bias, float* upper,
               float* widths) const noexcept;
+
+  // What rounding can change in a score because its products and sums are subnormal.
+  static double subnormals(uint32_t dim) { return static_cast<double>(dim) * 0x1p-147; }
 
  private:
   uint32_t dim_;

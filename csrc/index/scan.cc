@@ -219,11 +219,11 @@ std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, cons
   return results;
 }
 
-std::vector<std::vector<uint32_t>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,
-                                                   const float* widths, size_t k, size_t threads) {
+std::vector<std::vector<Candidate>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,
+                                                    const float* widths, size_t k, size_t threads) {
   const size_t kept = std::min(k, rows.count());
   const TieBreak ties;
-  std::vector<std::vector<uint32_t>> results(queries.rows());
+  std::vector<std::vector<Candidate>> results(queries.rows());
   if (kept == 0) return results;
   collect(
       queries, rows, BetterThan{&ties}, threads,

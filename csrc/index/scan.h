@@ -27,10 +27,10 @@ struct ScanRows {
 std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
                                               const TieBreak& ties, size_t threads);
 
-// The rows that can be among the best k of each query, ascending, when `rows.bias` makes scores upper bounds
-// and widths[row] below lie lower bounds.
-std::vector<std::vector<uint32_t>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,
-                                                   const float* widths, size_t k, size_t threads);
+// The rows that can be among the best k of each query, by falling upper bounds, when `rows.bias` makes scores
+// upper bounds and widths[row] below lie lower bounds.
+std::vector<std::vector<Candidate>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,
+                                                    const float* widths, size_t k, size_t threads);
 
 // scores[q * rows + i], the whole matrix.
 void scan_dot(const PackedQueries& queries, const ScanRows& rows, float* scores, size_t threads);

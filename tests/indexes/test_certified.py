@@ -104,6 +104,16 @@ def test_after_changes_and_from_a_file(tmp_path: Path, rng: np.random.Generator)
         assert_same(opened.search(rows, 9), codes.search(rows, 9))
 
 
+@pytest.mark.parametrize("size", [1e-45, 1e-40, 1e-30, 1e-22, 1e-19, 1e-10, 1, 1e10])
+def test_queries_and_vectors_of_any_length(size: float, rng: np.random.Generator) -> None:
+    """Among the subnormals scores are coarse, and so is the order that has to be proven."""
+    rows = rng.standard_normal((3000, 24)).astype(F32)
+    queries = (rows[:20] + rng.standard_normal((20, 24)).astype(F32)) * F32(size)
+    for scale in (1, 1e-19, 1e-25):
+        codes, plain = pair(24, "dot", "int8", rows * F32(scale))
+        assert_same(codes.search(queries, 10, exact=True), plain.search(queries, 10))
+
+
 def test_little_is_rescored(rng: np.random.Generator) -> None:
     """The bounds rule out nearly everything, or the pass over the codes would be for nothing."""
     rows = rng.standard_normal((20000, 96)).astype(F32)
