@@ -170,7 +170,7 @@ void compare(const Kernels& level, const Problem& p) {
     for (int r = 0; r < kPanelRows; ++r) {
       sink.candidates[r] = kept[r].data();
       sink.counts[r] = 0;
-      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : INFINITY;
+      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : NAN;
     }
     fast.filter(a.panel, p.view(bias), first, count, sink);
     for (int r = 0; r < p.query_rows; ++r) {
