@@ -53,7 +53,10 @@ class Contenders {
   void cut() {
     if (size_ < k_) return;
     lower_.resize(size_);
-    for (uint32_t i = 0; i < size_; ++i) lower_[i] = buffer_[i].score - widths_[buffer_[i].row];
+    for (uint32_t i = 0; i < size_; ++i) {
+      const float lower = buffer_[i].score - widths_[buffer_[i].row];
+      lower_[i] = lower == lower ? lower : kLowest;  // where both are infinite; sorting needs an order
+    }
     std::nth_element(lower_.begin(), lower_.begin() + static_cast<long>(k_ - 1), lower_.end(),
                      std::greater<>());
     threshold_ = std::max(threshold_, lower_[k_ - 1]);
