@@ -15,6 +15,9 @@
 
 namespace tercet {
 
+// Kernels multiply the scales of rows by 1.5 * 2^23, which must not overflow; no codec makes larger ones.
+constexpr float kMaxScale = 0x1p104f;
+
 class Codec {
  public:
   virtual ~Codec() = default;

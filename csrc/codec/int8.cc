@@ -19,7 +19,7 @@ class Int8Codec final : public Codec {
   const char* name() const override { return "int8"; }
   Format format() const override { return Format::int8; }
   bool has_scales() const override { return true; }
-  // Kernels multiply the scale by 1.5 * 2^23.
+  // Keeps scales below kMaxScale.
   float max_magnitude() const override { return 1e30f; }
 
   void encode(const float* row, uint32_t dim, uint8_t* code, uint16_t* scale) const override {

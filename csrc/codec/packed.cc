@@ -30,7 +30,7 @@ class PackedCodec final : public Codec {
   }
   Format format() const override { return kFormat; }
   bool has_scales() const override { return true; }
-  // Kernels multiply the scale by 1.5 * 2^23, and rotating may add up all dimensions.
+  // Keeps scales below kMaxScale, although rotating may add up all dimensions.
   float max_magnitude() const override { return 1e28f; }
 
   void encode(const float* row, uint32_t dim, uint8_t* code, uint16_t* scale) const override {

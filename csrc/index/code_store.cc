@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/bfloat16.h"
 #include "core/error.h"
 
 namespace tercet {
@@ -100,12 +101,20 @@ void CodeStore::restore(const uint8_t* codes, size_t code_bytes, const std::vect
   const auto check = [](const char* what, size_t got, size_t expected) {
     require(got == expected, what, ": expected ", expected, ", got ", got);
   };
-  check("bytes of codes", code_bytes, rows * codec_->row_bytes(dim_));
+  const size_t stride = codec_->row_bytes(dim_);
+  require(rows <= code_bytes / stride && rows * stride == code_bytes, "bytes of codes: expected ", rows,
+          " rows of ", stride, ", got ", code_bytes);  // the product of any number of rows may overflow
   check("scales", scales.size(), codec_->has_scales() ? rows : 0);
   check("centroids of rows", centroids.size(), codebook_ ? rows : 0);
   for (const uint16_t c : centroids) {
     require(c < codebook_->size(), "centroids of rows: ", c, " is none of ", codebook_->size());
   }
+  // What no codec makes, searches need not expect.
+  for (size_t i = 0; i < scales.size(); ++i) {
+    const float scale = bfloat16_to_float(scales[i]);
+    require(scale >= 0 && scale <= kMaxScale, "scales: row ", i, " has the scale ", scale);
+  }
+  require(kernels().all_finite(codec_->format(), codes, rows * dim_), "codes: a value is not finite");
   codes_.assign(codes, codes + code_bytes);
   scales_ = scales;
   centroids_ = centroids;

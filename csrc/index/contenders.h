@@ -55,6 +55,7 @@ class Contenders {
  private:
   // The best k lower bounds, a heap whose front is the worst of them.
   void keep_lower(float lower) {
+    if (lower != lower) lower = kLowest;  // where both are infinite; a heap needs an order
     if (lowers_.size() == k_) {
       if (!(lower > lowers_.front())) return;
       std::pop_heap(lowers_.begin(), lowers_.end(), std::greater<>());

@@ -300,10 +300,11 @@ void FlatIndex::restore(const State& state) {
   std::unique_lock lock(mutex_);
   const size_t count = count_of(state.ids);
   const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
-  store_.restore(state.codes.data(), state.codes.size(), state.scales, {}, count);
   const size_t expected = originals_ ? count * dim() : 0;
   require(state.originals.size() == expected, "originals: expected ", expected, " values, got ",
           state.originals.size());
+  if (originals_) check_values(state.originals.data(), dim(), count, dim(), limit(), "originals", 1);
+  store_.restore(state.codes.data(), state.codes.size(), state.scales, {}, count);
   if (originals_) originals_->resize(count);
   if (has_bias()) bias_.resize(count);
   std::vector<float> decoded(dim());

@@ -71,6 +71,7 @@ std::vector<uint32_t> IdTable::slots_for_add(const Ids& given) const {
 }
 
 void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
+  if (slots.empty() && size()) return;  // no ids are of either kind
   std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
         if (size() == 0) {  // an empty table takes either kind

@@ -21,6 +21,7 @@ constexpr size_t kOnePanelBytes = 48 * 1024, kMaxOnePanelRows = 1024;
 // Rows a worker claims at a time.
 constexpr size_t kChunkRows = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kUnreachable = std::numeric_limits<float>::quiet_NaN();  // an infinite bias reaches infinity
 
 size_t block_rows(const ScanRows& rows, size_t num_panels) {
   const size_t stride = std::max<size_t>(rows.rows.stride, 1);
@@ -140,7 +141,7 @@ void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_p
     Collector* const own = best.data() + (p - first_panel) * kPanelRows;
     for (int r = 0; r < kPanelRows; ++r) {
       const bool used = r < panel.rows;
-      sink.thresholds[r] = used ? own[r].threshold() : kInfinity;
+      sink.thresholds[r] = used ? own[r].threshold() : kUnreachable;
       sink.candidates[r] = used ? own[r].data() : nullptr;
       sink.counts[r] = before[r] = used ? own[r].size() : 0;
     }

@@ -51,7 +51,7 @@ struct Panel {
 struct CandidateSink {
   Candidate* candidates[kPanelRows];
   uint32_t counts[kPanelRows];
-  alignas(64) float thresholds[kPanelRows];  // +inf for padding rows
+  alignas(64) float thresholds[kPanelRows];  // NaN for padding rows, which no score reaches
 };
 
 // The kernels of one format.

@@ -155,7 +155,7 @@ bool filter_is_right(const PanelKernels& kernel, const Panel& panel, const RowsV
   for (int r = 0; r < kPanelRows; ++r) {
     sink.candidates[r] = kept.data() + r * count;
     sink.counts[r] = 0;
-    sink.thresholds[r] = kInfinity;
+    sink.thresholds[r] = std::numeric_limits<float>::quiet_NaN();
   }
   for (int r = 0; r < panel.rows; ++r) {  // a score that is there, so that reaching it counts, but few do
     const float* const some = wanted + first * kPanelRows + r;

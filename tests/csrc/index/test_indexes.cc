@@ -1,6 +1,7 @@
 // The indexes under sanitizers: random changes against a map, and searches from several threads meanwhile.
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <random>
 #include <thread>
@@ -86,6 +87,64 @@ TEST(multivector_index_compacts_and_keeps_every_token) {
     for (const auto& [key, rows] : model) CHECK(index.get(Ids(IntIds{key})).values == rows);
     CHECK(index.size() == model.size());
   }
+}
+
+TEST(restore_refuses_what_no_index_saves) {
+  constexpr uint32_t kDim = 6;
+  std::mt19937 random(5);
+  const std::vector<float> rows = vectors(3, kDim, random);
+  {
+    MultiVectorIndex index(kDim, "float32");
+    // 2^61 rows of 24 bytes are 3 * 2^64 bytes, which are none
+    CHECK_FAILS(index.restore({IntIds{0}, {0, int64_t{1} << 61}, {}, {}, 0, {}, {}, {}, {}}),
+                "codes: expected");
+    CHECK(index.size() == 0);
+  }
+  for (const uint16_t scale : {0x7f80, 0x7fc0, 0xbf80, 0x7f00}) {  // infinite, NaN, negative, too large
+    FlatIndex index(kDim, Metric::dot, "int8", 0, false);
+    CHECK_FAILS(index.restore({IntIds{0}, std::vector<uint8_t>(kDim, 128), {scale}, 0, {}}), "scale");
+  }
+  for (const char* codec : {"float32", "bfloat16"}) {
+    FlatIndex index(kDim, Metric::dot, codec, 0, false);
+    index.add(rows.data(), kDim, 3, {}, 1);
+    FlatIndex::State state = index.state();
+    state.codes[state.codes.size() - 1] = 0x7f;
+    state.codes[state.codes.size() - 2] = 0x80;
+    FlatIndex other(kDim, Metric::dot, codec, 0, false);
+    CHECK_FAILS(other.restore(state), "not finite");
+  }
+  for (const float bad : {INFINITY, NAN, 1e20f}) {
+    FlatIndex index(kDim, Metric::dot, "int8", 0, true);
+    index.add(rows.data(), kDim, 3, {}, 1);
+    FlatIndex::State state = index.state();
+    state.originals[7] = bad;
+    FlatIndex other(kDim, Metric::dot, "int8", 0, true);
+    CHECK_FAILS(other.restore(state), "originals: row 1");
+  }
+}
+
+TEST(bounds_that_overflow_break_nothing) {
+  constexpr uint32_t kDim = 6;
+  std::mt19937 random(6);
+  const std::vector<float> rows = vectors(40, kDim, random);
+  FlatIndex index(kDim, Metric::dot, "int8", 0, true);
+  index.add(rows.data(), kDim, 40, {}, 1);
+  FlatIndex::State state = index.state();
+  // codes so far from their vectors that a bound is infinite, in padding lanes of the scan as well
+  for (uint16_t& scale : state.scales) scale = 0x7380;  // 2^104
+  FlatIndex other(kDim, Metric::dot, "int8", 0, true);
+  other.restore(state);
+  std::vector<float> query = vectors(1, kDim, random);
+  for (float& x : query) x *= 1e14f;
+  const Results hits = other.search(query.data(), 1, 5, {}, true, 1);
+  CHECK(hits.filled[0] == 5);
+}
+
+TEST(no_ids_are_of_either_kind) {
+  IdTable table;
+  table.add(StringIds{"a"}, table.slots_for_add(StringIds{"a"}));
+  table.add(IntIds{}, table.slots_for_add(IntIds{}));
+  CHECK(table.ids() == Ids(StringIds{"a"}));
 }
 
 TEST(searching_while_changing) {

@@ -173,7 +173,7 @@ void compare(const Kernels& level, const Problem& p) {
     for (int r = 0; r < kPanelRows; ++r) {
       sink.candidates[r] = kept[r].data();
       sink.counts[r] = 0;
-      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : INFINITY;
+      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : NAN;
     }
     fast.filter(a.panel, p.view(bias), first, count, sink);
     for (int r = 0; r < p.query_rows; ++r) {
@@ -231,6 +231,7 @@ void compare_equal_rows(const Kernels& level, Format format, std::mt19937& rando
 TEST(every_level_equals_scalar) {
   std::mt19937 random(7);
   for (const Isa isa : supported_isas()) {
+    if (isa == Isa::scalar && supported_isas().size() > 1) continue;  // with itself, only where it is alone
     for (int i = 0; i < kFormats; ++i) compare_all(kernels_for(isa), static_cast<Format>(i), random);
   }
 }
