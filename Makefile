@@ -5,7 +5,11 @@ BIN = $(VENV)/bin
 # A CPU build of torch; without it a plain install may bring gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-isa native aarch64 lint bench clean
+# How long each fuzz target runs.
+SECONDS ?= 20
+FUZZ = codebook ids kernels restore
+
+.PHONY: demo test test-isa native fuzz aarch64 lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +43,18 @@ native: | $(BIN)/python
 	$(BIN)/cmake --preset asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build --preset asan
 	build/asan/csrc_tests
+
+# Random changes of valid inputs, under the same sanitizers: by libFuzzer where there is Clang, which takes
+# minutes to build, else (or with FUZZ_PRESET=asan) by a driver of ours in the build of `native`.
+FUZZ_PRESET = $(if $(shell command -v clang++),libfuzzer,asan)
+FUZZ_TIME = $(if $(filter libfuzzer,$(FUZZ_PRESET)),-max_len=65536 -max_total_time=,--seconds=)
+fuzz: | $(BIN)/python
+	$(BIN)/pip install --quiet cmake ninja
+	$(BIN)/cmake --preset $(FUZZ_PRESET) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DTERCET_FUZZ=ON
+	$(BIN)/cmake --build --preset $(FUZZ_PRESET)
+	for target in $(FUZZ); do \
+	  (cd build/$(FUZZ_PRESET) && ./fuzz_$$target $(FUZZ_TIME)$(SECONDS)) || exit 1; \
+	done
 
 # The native tests on the levels of aarch64: cross-compiled, and run in an emulator that has them all. Debian
 # packages: g++-aarch64-linux-gnu and qemu-user.

@@ -61,7 +61,10 @@ std::vector<size_t> offsets_of(const py::array_t<int64_t>& array, size_t rows, c
 Ids ids_of(const py::object& ids) {
   if (py::isinstance<py::array>(ids)) {
     const auto array = py::array_t<int64_t, py::array::c_style>::ensure(ids);
-    if (!array) throw py::error_already_set();
+    if (!array) {  // ensure() has cleared the Python error
+      fail(ErrorKind::type, "ids: expected integers that int64 can hold, got an array of ",
+           py::str(ids.attr("dtype")).cast<std::string>());
+    }
     return IntIds(array.data(), array.data() + array.size());
   }
   try {

@@ -8,12 +8,16 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tercet
 from levels import same_bits
@@ -389,6 +393,7 @@ def test_settings_that_do_not_fit(change: dict[str, Any], message: str, tmp_path
         ("offsets", np.array([0, 1, 2, 3])),
         ("offsets", np.array([0, 3, 2, 4, 4])),
         ("offsets", np.array([0, 1, 2, 3, 2**60])),
+        ("offsets", np.array([0, 0, 0, 0, 2**61])),
         ("offsets", np.array([0, 1, 2, 3, 2**63 - 1])),
         ("offsets", np.array([-1, 1, 2, 3, 4])),
         ("offsets", np.zeros(0, np.int64)),
@@ -402,6 +407,98 @@ def test_sections_that_do_not_fit(section: str, value: Any, tmp_path: Path) -> N
     tercet.indexes.storage.write(tmp_path / "x", {**index._header(), "next_id": next_id}, ids, state)
     with pytest.raises(ValueError, match="x: damaged index"):
         tercet.open(tmp_path / "x")
+
+
+WHOLE: dict[str, Callable[[], Any]] = {
+    **SMALL,
+    "rescored": lambda: fill(FlatIndex(6, metric="l2", codec="int4", rescore="float32"), 9),
+    "binary": lambda: fill(MultiVectorIndex(6, codec="binary"), 9, "str"),
+    "residual2": lambda: fill(MultiVectorIndex(6, codec="residual2"), 40),
+    "residual1": lambda: fill(MultiVectorIndex(6, codec="residual1"), 40, "str"),
+}
+DTYPES = ["|u1", "|i1", "<u2", "<u4", "<i8", ">i8", "<u8", "<f2", "<f4", "<f8", "<c8", "|b1"]
+DTYPES += ["<U3", "|S2", "|V3", "<M8[s]", [("a", "<i4"), ("b", "|u1")]]
+VALUES = [
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    0x7F80,
+    0x7FC0,
+    0xFF80,
+    0xFFFF,
+    2**31,
+    2**32 - 1,
+    2**61,
+    2**63 - 1,
+    2**64 - 1,
+]
+
+
+@cache
+def saved(name: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What the file of an index holds."""
+    _, (_, header, sections) = WHOLE[name]().__reduce__()
+    if isinstance(sections["ids"], list):
+        texts = [i.encode() for i in sections.pop("ids")]
+        sections["id_bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+        sections["id_offsets"] = np.cumsum([0, *map(len, texts)])
+    return header, sections
+
+
+def file_of(header: dict[str, Any], sections: dict[str, Array]) -> bytes:
+    """As storage.write does, of arrays of any dtype."""
+    entries: list[dict[str, Any]] = []
+    body = b""
+    for name, array in sections.items():
+        raw = array.tobytes()
+        entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": len(body)}
+        entries.append({**entry, "crc": zlib.crc32(raw)})
+        body += raw + bytes(-len(raw) % 64)
+    text = json.dumps({**header, "sections": entries}).encode()
+    head = b"TERCET\0\x02" + struct.pack("<II", len(text), zlib.crc32(text)) + text
+    return head + bytes(-len(head) % 64) + body
+
+
+@st.composite
+def changed(draw: st.DrawFn, old: Array) -> Array:
+    """A section with a few other values, or another altogether."""
+    if old.size and draw(st.booleans()):
+        bits = old.view(f"<u{old.itemsize}").copy()
+        for _ in range(draw(st.integers(1, 3))):
+            place, value = draw(st.integers(0, old.size - 1)), draw(st.sampled_from(VALUES))
+            bits[place] = value % 256**old.itemsize
+        return bits.view(old.dtype)
+    dtype = np.dtype(draw(st.sampled_from([*[old.dtype] * len(DTYPES), *map(np.dtype, DTYPES)])))
+    count = draw(st.sampled_from([old.size, old.size, old.size + 1, max(old.size - 1, 0), 1, 0]))
+    raw = draw(st.binary(max_size=40)) or b"\0"
+    size = count * dtype.itemsize
+    array = np.frombuffer((raw * (size // len(raw) + 1))[:size], dtype)
+    return array.reshape(draw(st.sampled_from([(-1,), (-1,), (-1, 1), (1, -1), *[()] * (count == 1)])))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@hypothesis.settings(max_examples=150)
+@given(data=st.data())
+def test_sections_of_anything(name: str, data: st.DataObject, tmp_path_factory: Any) -> None:
+    """With right checksums: a ValueError, or an index that works."""
+    header, sections = saved(name)
+    sections = dict(sections)
+    for part in data.draw(st.lists(st.sampled_from(sorted(sections)), min_size=1, max_size=2, unique=True)):
+        if data.draw(st.integers(0, 9)) == 0:
+            del sections[part]
+        else:
+            sections[part] = data.draw(changed(sections[part]))
+    index = open_bytes(tmp_path_factory.getbasetemp() / "anything", file_of(header, sections))
+    if isinstance(index, str):
+        return
+    queries = np.ones((2, 6), F32)
+    hits = index.search(queries if isinstance(index, FlatIndex) else queries[:, None], 5)
+    assert not np.isnan(hits.scores).any()
+    index.get(index.ids)
+    fill(index, 2, "int" if "ids" in sections else "str")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")

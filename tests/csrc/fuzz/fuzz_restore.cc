@@ -1,0 +1,274 @@
+// Indexes from any saved state: refused, or they search, give back, take more and are saved again.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "core/random.h"
+#include "fuzz.h"
+#include "index/flat.h"
+#include "index/multivector.h"
+
+using namespace tercet;
+
+namespace {
+
+constexpr const char* kCodecs[] = {"float32", "bfloat16", "int8",      "int4",
+                                   "int2",    "binary",   "residual2", "residual1"};
+
+struct Case {
+  uint32_t dim = 1;
+  uint8_t multivector = 0, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0;
+  size_t texts = 0, num_centroids = 0, clusters = 0, k = 1, num_queries = 1, added = 1;
+  IntIds ints;
+  StringIds names;
+  int64_t next_id = 0;
+  std::vector<int64_t> offsets;
+  std::vector<uint8_t> codes, codebook_codes;
+  std::vector<uint16_t> scales, centroids, codebook_scales;
+  std::vector<uint32_t> codebook_offsets;
+  std::vector<float> originals, queries, more;
+
+  bool residual() const { return codec >= 6; }
+  std::string codec_name() const { return kCodecs[multivector ? codec : codec % 6]; }
+  // What rows are encoded as.
+  std::unique_ptr<Codec> row_codec() const {
+    const std::string name = codec_name();
+    return make_codec(name == "residual2" ? "int2" : name == "residual1" ? "binary" : name, dim, 0);
+  }
+  Ids ids() const { return strings ? Ids(names) : Ids(ints); }
+  FlatIndex empty_flat() const {
+    return FlatIndex(dim, static_cast<Metric>(metric), codec_name(), 0, rescore);
+  }
+  FlatIndex::State flat_state() const { return {ids(), codes, scales, next_id, originals}; }
+  MultiVectorIndex::State multivector_state() const {
+    return {ids(),     offsets,        codes,           scales,          next_id,
+            centroids, codebook_codes, codebook_scales, codebook_offsets};
+  }
+};
+
+template <class Archive>
+void describe(Archive& a, Case& c) {
+  a.bounded(c.dim, 1, 130);
+  a.bounded(c.multivector, 0, 1);
+  a.bounded(c.codec, 0, 7);
+  a.bounded(c.metric, 0, 2);
+  a.bounded(c.rescore, 0, 1);
+  a.bounded(c.strings, 0, 1);
+  a.bounded(c.exact, 0, 1);
+  a.bounded(c.filter, 0, 3);
+  a.bounded(c.k, 1, 40);
+  a.bounded(c.num_queries, 1, 5);
+  a.bounded(c.added, 1, 4);
+  a.bounded(c.texts, 0, 30);
+  a.bounded(c.num_centroids, 0, 200);
+  a.bounded(c.clusters, 0, 80);
+  a.value(c.next_id);
+  if (c.strings) {
+    for (c.names.resize(c.texts); auto& name : c.names) {
+      size_t length = name.size();
+      a.bounded(length, 0, 4);
+      for (name.resize(length); char& x : name) a.value(x);
+    }
+  } else {
+    a.array(c.ints, c.texts);
+  }
+  a.array(c.queries, c.num_queries * c.dim);
+  a.array(c.more, c.added * c.dim);
+  size_t rows = c.texts;
+  if (c.multivector) {
+    a.array(c.offsets, c.texts + 1);
+    rows = c.offsets.empty() ? 0 : static_cast<size_t>(c.offsets.back());
+    if (c.residual()) {
+      a.array(c.centroids, rows);
+      a.array(c.codebook_offsets, c.clusters + 1);
+      a.array(c.codebook_scales, c.num_centroids);
+      a.array(c.codebook_codes, c.num_centroids * c.dim);
+    }
+  }
+  const auto codec = c.row_codec();
+  a.array(c.scales, codec->has_scales() ? rows : 0);
+  a.array(c.codes, rows * codec->row_bytes(c.dim));
+  a.array(c.originals, c.rescore && !c.multivector ? rows * c.dim : 0);
+}
+
+void check(const Results& hits, size_t queries, size_t k, const Ids& ids) {
+  REQUIRE(hits.k == k && hits.filled.size() == queries && hits.scores.size() == queries * k);
+  std::visit(
+      [&]<class Id>(const std::vector<Id>& found) {
+        REQUIRE(found.size() == queries * k);
+        const auto* const all = std::get_if<std::vector<Id>>(&ids);
+        for (size_t q = 0; q < queries; ++q) {
+          const size_t n = hits.filled[q];
+          REQUIRE(n <= k && n <= count_of(ids));
+          for (size_t i = 0; i < n; ++i) {
+            const float score = hits.scores[q * k + i];
+            REQUIRE(!std::isnan(score));
+            REQUIRE(i == 0 || hits.scores[q * k + i - 1] >= score);
+            REQUIRE(all && std::find(all->begin(), all->end(), found[q * k + i]) != all->end());
+          }
+        }
+      },
+      hits.ids);
+}
+
+Ids first_of(const Ids& ids, size_t n) {
+  return std::visit(
+      [&](const auto& all) {
+        return Ids(std::decay_t<decltype(all)>(all.begin(), all.begin() + static_cast<long>(n)));
+      },
+      ids);
+}
+
+// Of what add() gets no ids where the index numbers on.
+std::optional<Ids> new_ids(const Case& c) {
+  if (!c.strings) return {};
+  StringIds names;
+  for (size_t i = 0; i < c.added; ++i) names.push_back("new" + std::to_string(i));
+  return Ids(names);
+}
+
+// Search, get, add and remove: `search(filters)` gives Results, `add()` adds, `make(state)` restores.
+template <class Index, class Search, class Add, class Make>
+void use(Index& index, const Case& c, Search search, Add add, Make make) {
+  const auto masked = std::make_unique<bool[]>(c.texts + 1);
+  for (size_t i = 0; i < c.texts; ++i) masked[i] = i % 3 != 0;
+  const auto look = [&] {
+    fuzz::attempt([&] {
+      Filters filters;
+      if (c.filter == 1) filters.emplace_back(first_of(index.ids(), index.size() / 2));
+      if (c.filter == 2) filters.emplace_back(Mask{masked.get(), c.texts});
+      if (c.filter == 3) filters.assign(c.num_queries, std::monostate());
+      check(search(filters), c.num_queries, c.k, index.ids());
+      fuzz::happened(200u + c.codec * 64u + c.metric * 16u + c.rescore * 8u + c.filter * 2u + c.exact);
+    });
+    index.get(index.ids());
+  };
+  look();
+  make(index.state());
+  const size_t before = index.size();
+  if (fuzz::attempt(add)) {
+    REQUIRE(index.size() <= before + c.added);
+    fuzz::happened(900u + c.codec * 2u + c.multivector);
+  }
+  look();
+  index.remove(first_of(index.ids(), (index.size() + 1) / 2));
+  REQUIRE(index.bytes() < (size_t{1} << 30));
+  look();
+  make(index.state());
+}
+
+void run_flat(const Case& c) {
+  FlatIndex index = c.empty_flat();
+  if (!fuzz::attempt([&] { index.restore(c.flat_state()); })) return;
+  REQUIRE(index.size() == c.texts || count_of(c.ids()) != c.texts);
+  use(
+      index, c,
+      [&](const Filters& filters) {
+        return index.search(c.queries.data(), c.num_queries, c.k, filters, c.exact, 1);
+      },
+      [&] { index.add(c.more.data(), c.dim, c.added, new_ids(c), 1); },
+      [&](const FlatIndex::State& state) {
+        FlatIndex again = c.empty_flat();
+        again.restore(state);
+        REQUIRE(again.ids() == index.ids());
+      });
+}
+
+void run_multivector(const Case& c) {
+  MultiVectorIndex index(c.dim, c.codec_name());
+  if (!fuzz::attempt([&] { index.restore(c.multivector_state()); })) return;
+  std::vector<size_t> query_offsets, more_offsets;  // queries of one token, texts of which the first has none
+  for (size_t i = 0; i <= c.num_queries; ++i) query_offsets.push_back(i);
+  for (size_t i = 0; i <= c.added; ++i) more_offsets.push_back(i ? i - 1 : 0);
+  more_offsets.back() = c.added;
+  use(
+      index, c,
+      [&](const Filters& filters) {
+        return index.search({c.queries.data(), c.dim, query_offsets}, c.k, filters, 1);
+      },
+      [&] { index.add({c.more.data(), c.dim, more_offsets}, new_ids(c), 1); },
+      [&](const MultiVectorIndex::State& state) {
+        MultiVectorIndex again(c.dim, c.codec_name());
+        again.restore(state);
+        REQUIRE(again.ids() == index.ids() && again.num_tokens() == index.num_tokens());
+      });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz::Reader reader(data, size);
+  Case c;
+  describe(reader, c);
+  c.queries.resize(c.num_queries * c.dim);
+  c.more.resize(c.added * c.dim);
+  if (c.multivector) {
+    run_multivector(c);
+  } else {
+    run_flat(c);
+  }
+  return 0;
+}
+
+std::vector<fuzz::Bytes> fuzz::seeds() {
+  std::vector<Bytes> all;
+  uint64_t state = 4;
+  const auto values = [&](size_t n) {
+    std::vector<float> v(n);
+    for (float& x : v) x = static_cast<float>(static_cast<int32_t>(split_mix(state))) * 0x1p-31f;
+    return v;
+  };
+  for (int i = 0; i < 160; ++i) {
+    Case c;
+    c.multivector = i % 2;
+    c.codec = static_cast<uint8_t>(i / 2 % (c.multivector ? 8 : 6));
+    c.metric = static_cast<uint8_t>(i / 12 % 3);
+    c.rescore = i / 24 % 2;
+    c.strings = i / 5 % 2;
+    c.exact = c.rescore && i / 3 % 2;
+    c.filter = i / 7 % 4;
+    constexpr uint32_t kDims[] = {1, 3, 8, 33, 65};
+    c.dim = kDims[i % 5];
+    c.texts = i % 11 ? 1 + random_below(state, 25) : 0;
+    c.k = 1 + random_below(state, 30);
+    c.num_queries = 1 + random_below(state, 4);
+    c.added = 1 + random_below(state, 3);
+    c.queries = values(c.num_queries * c.dim);
+    c.more = values(c.added * c.dim);
+    for (size_t t = 0; t < c.texts; ++t) {
+      c.ints.push_back(static_cast<int64_t>(t * 7));
+      c.names.push_back("t" + std::to_string(t));
+    }
+    if (c.multivector) {
+      MultiVectorIndex index(c.dim, c.codec_name());
+      std::vector<size_t> offsets{0};
+      for (size_t t = 0; t < c.texts; ++t) offsets.push_back(offsets.back() + random_below(state, 9));
+      const std::vector<float> tokens = values(offsets.back() * c.dim);
+      if (c.texts) index.add({tokens.data(), c.dim, offsets}, c.ids(), 1);
+      const MultiVectorIndex::State s = index.state();
+      c.next_id = s.next_id;
+      c.offsets = s.offsets;
+      c.codes = s.codes;
+      c.scales = s.scales;
+      c.centroids = s.centroids;
+      c.codebook_codes = s.codebook_codes;
+      c.codebook_scales = s.codebook_scales;
+      c.codebook_offsets = s.codebook_offsets;
+      c.num_centroids = c.codebook_scales.size();
+      c.clusters = c.codebook_offsets.empty() ? 0 : c.codebook_offsets.size() - 1;
+    } else {
+      FlatIndex index = c.empty_flat();
+      const std::vector<float> rows = values(c.texts * c.dim);
+      if (c.texts) index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
+      const FlatIndex::State s = index.state();
+      c.next_id = s.next_id;
+      c.codes = s.codes;
+      c.scales = s.scales;
+      c.originals = s.originals;
+    }
+    Writer writer;
+    describe(writer, c);
+    all.push_back(writer.out);
+  }
+  return all;
+}
