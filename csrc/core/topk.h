@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/types.h"
 
 namespace tercet {
@@ -56,7 +57,7 @@ class TopK {
  private:
   static constexpr float kLowest = -std::numeric_limits<float>::infinity();
   size_t k_, slack_;
-  std::vector<Candidate> buffer_;
+  AlignedVector<Candidate> buffer_;  // uninitialised
   uint32_t size_ = 0;
   float threshold_ = kLowest;
 };

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/topk.h"
 #include "core/types.h"
 
@@ -75,7 +76,7 @@ class Contenders {
   static constexpr float kLowest = -std::numeric_limits<float>::infinity();
   size_t k_, block_;
   const float* widths_;
-  std::vector<Candidate> buffer_;
+  AlignedVector<Candidate> buffer_;  // uninitialised
   std::vector<float> lowers_;
   uint32_t size_ = 0, seen_ = 0;
 };

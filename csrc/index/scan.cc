@@ -180,7 +180,9 @@ void collect(const PackedQueries& queries, const ScanRows& rows, const BetterTha
       // A worker's first blocks are short: until a collector has a threshold, everything passes.
       size_t rows_at_once = block;
       if (best[worker].empty()) {
-        best[worker].assign(query1 - query0, make(block));
+        // Not copies of one: of the room for candidates little is ever touched.
+        best[worker].reserve(query1 - query0);
+        for (size_t q = query0; q < query1; ++q) best[worker].push_back(make(block));
         rows_at_once = std::min<size_t>(block, 16);
       }
       const size_t end = std::min((chunk + 1) * kChunkRows, count);
