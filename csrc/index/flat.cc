@@ -309,7 +309,7 @@ void FlatIndex::restore(const State& state) {
   if (has_bias()) bias_.resize(count);
   std::vector<float> decoded(dim());
   for (size_t i = 0; i < count && (originals_ || has_bias()); ++i) {
-    const float* const original = state.originals.data() + i * dim();
+    const float* const original = originals_ ? state.originals.data() + i * dim() : nullptr;
     store_.decode(i, decoded.data());
     if (originals_) originals_->set(i, original, decoded.data());
     if (has_bias()) bias_of(i, originals_ ? original : decoded.data());
