@@ -129,6 +129,11 @@ FlatIndex::Hits FlatIndex::contenders(const float* queries, size_t count, size_t
   return scan_contenders(packed, bounded, widths.data(), k, threads);
 }
 
+PackedQueries FlatIndex::bind_float32(const float* queries, size_t count) const {
+  return PackedQueries(
+      {reinterpret_cast<const uint8_t*>(queries), count, dim() * sizeof(float), dim(), float_format()});
+}
+
 std::vector<Candidate> FlatIndex::rescore(const float* query, std::vector<uint32_t> rows, size_t k) const {
   if (rows.empty()) return {};
   std::sort(rows.begin(), rows.end());
@@ -137,9 +142,7 @@ std::vector<Candidate> FlatIndex::rescore(const float* query, std::vector<uint32
   few.list = rows.data();
   few.list_size = rows.size();
   rescored_ += rows.size();
-  const RowsView one{reinterpret_cast<const uint8_t*>(query), 1, dim() * sizeof(float), dim(),
-                     float_format()};
-  return std::move(scan_topk(PackedQueries(one), few, k, ids_, 1)[0]);
+  return std::move(scan_topk(bind_float32(query, 1), few, k, ids_, 1)[0]);
 }
 
 std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Candidate>& contenders,
@@ -173,9 +176,6 @@ std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Ca
 FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, const ScanRows& rows,
                                 bool exact, size_t threads) const {
   const uint32_t d = dim();
-  const auto bind_float32 = [&](const float* some, size_t n) {
-    return PackedQueries({reinterpret_cast<const uint8_t*>(some), n, d * sizeof(float), d, float_format()});
-  };
   if (rows.rows.format == float_format())
     return scan_topk(bind_float32(queries, count), rows, k, ids_, threads);
   // A distance is a dot product: -|q - x|^2 = <2 q, x> - |x|^2 - |q|^2; doubling is exact, -|x|^2 is the

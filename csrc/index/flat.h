@@ -66,6 +66,8 @@ class FlatIndex {
             size_t threads) const;
   // For each query the rows that bounds of their scores cannot rule out, by falling upper bounds.
   Hits contenders(const float* queries, size_t count, size_t k, const ScanRows& rows, size_t threads) const;
+  // Queries for rows of float32.
+  PackedQueries bind_float32(const float* queries, size_t count) const;
   // The best k of some rows by the originals.
   std::vector<Candidate> rescore(const float* query, std::vector<uint32_t> rows, size_t k) const;
   // The best k of the contenders of one query by the originals.
