@@ -30,7 +30,7 @@ from peak import InstructionPeak
 from token_sets import QUERY_TOKENS, TokenSet, collection_tokens, isotropic, parts, projected
 
 PLAIN = ("bfloat16", "int8")
-ROTATED = ("int4", "int2", "binary", "residual2", "residual1")  # their losses depend on the seed
+ROTATED = ("int4", "int2", "binary", "residual2", "residual1", "pq16")  # their losses depend on the seed
 BUCKETS = (4, 2, 1)  # bits
 POOLED = ("int4", "residual2")
 POOL = 2  # tokens per vector

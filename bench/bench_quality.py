@@ -27,7 +27,7 @@ from harness.report import Report, duration, number
 
 # The first is what the others are compared with.
 CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
-TOKEN_CODECS = (*CODECS, "residual2", "residual1")
+TOKEN_CODECS = (*CODECS, "residual2", "residual1", "pq16")
 POOLS = (2, 3)  # tokens per vector
 K = 10
 DEPTH = 50

@@ -8,6 +8,7 @@ to the last bit on every instruction set.
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -353,13 +354,37 @@ def residual_dot(queries: Array, state: dict[str, Any], bits: int) -> Array:
     """The scores of float32 queries with the rows of a residual index, from what it saves."""
     n, dim = len(state["centroids"]), queries.shape[1]
     values = unpack(state["codes"].reshape(n, -1), dim, bits)
-    centroids = state["codebook_codes"].reshape(-1, dim).astype(np.int16) - 128
-    own_codes, own_scales = int8_encode_query(queries)
-    of_centroids = dot_int8(own_codes, centroids) * widen(state["codebook_scales"]) * own_scales[:, None]
     codes, scales = int8_encode_query(rotate(queries, 0))
-    added = of_centroids * (np.float32(1) / scales)[:, None]
+    added = centroid_scores(queries, state) * (np.float32(1) / scales)[:, None]
     scores = dot_int8(codes, values) * widen(state["scales"]) + added[:, state["centroids"]]
     return scores * scales[:, None]
+
+
+def product_dot(queries: Array, state: dict[str, Any]) -> Array:
+    """The scores of float32 queries with the rows of a pq16 index, from what it saves."""
+    dim = queries.shape[1]
+    codes, entries = state["codes"].reshape(-1, 16), state["codec_parameters"].reshape(256, dim)
+    rotated, firsts = rotate(queries, 0), [m * dim // 16 for m in range(17)]
+    tables = [dot(rotated[:, a:b], entries[:, a:b]) for a, b in pairwise(firsts)]
+    tables.append(centroid_scores(queries, state))
+    largest = np.zeros(len(queries), np.float32)
+    for table in tables:
+        largest += np.abs(table).max(axis=1)
+    factors = np.where(largest > 2.0**-100, np.float32(32750) / largest, np.float32(0))
+    rounded = []
+    for table in tables:
+        x = table * factors[:, None]
+        rounded.append((x + np.copysign(np.float32(0.5), x)).astype(np.int16))
+    chosen = [table[:, codes[:, m]] for m, table in enumerate(rounded[:16])]
+    total = np.sum([*chosen, rounded[16][:, state["centroids"]]], axis=0, dtype=np.int16)
+    return total.astype(np.float32) * (largest / np.float32(32750))[:, None]
+
+
+def centroid_scores(queries: Array, state: dict[str, Any]) -> Array:
+    """The scores of float32 queries with the centroids of a codebook."""
+    centroids = state["codebook_codes"].reshape(-1, queries.shape[1]).astype(np.int16) - 128
+    codes, scales = int8_encode_query(queries)
+    return dot_int8(codes, centroids) * widen(state["codebook_scales"]) * scales[:, None]
 
 
 def unpack(rows: Array, dim: int, bits: int) -> Array:

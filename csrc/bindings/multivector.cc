@@ -58,6 +58,7 @@ py::dict state(const MultiVectorIndex& index) {
     put("codebook_codes", state.codebook_codes);
     put("codebook_scales", state.codebook_scales);
     put("codebook_offsets", state.codebook_offsets);
+    put("codec_parameters", state.codec_parameters);
   }
   out["ids"] = ids_to_python(state.ids);
   out["offsets"] = to_array(std::move(state.offsets), {offsets});
@@ -79,10 +80,11 @@ void restore(MultiVectorIndex& index, const py::object& ids,
              const py::array_t<uint16_t, py::array::c_style>& centroids,
              const py::array_t<uint8_t, py::array::c_style>& codebook_codes,
              const py::array_t<uint16_t, py::array::c_style>& codebook_scales,
-             const py::array_t<uint32_t, py::array::c_style>& codebook_offsets) {
+             const py::array_t<uint32_t, py::array::c_style>& codebook_offsets,
+             const py::array_t<float, py::array::c_style>& codec_parameters) {
   index.restore({ids_of(ids), values_of(offsets), values_of(codes), values_of(scales), next_id,
                  values_of(centroids), values_of(codebook_codes), values_of(codebook_scales),
-                 values_of(codebook_offsets)});
+                 values_of(codebook_offsets), values_of(codec_parameters)});
 }
 
 void train(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
@@ -124,7 +126,7 @@ void register_multivector(py::module_& m) {
       .def("state", &state)
       .def("restore", &restore, py::arg("ids"), py::arg("offsets"), py::arg("codes"), py::arg("scales"),
            py::arg("next_id"), py::arg("centroids"), py::arg("codebook_codes"), py::arg("codebook_scales"),
-           py::arg("codebook_offsets"))
+           py::arg("codebook_offsets"), py::arg("codec_parameters"))
       .def("train", &train, py::arg("values"), py::arg("offsets"), py::arg("centroids"),
            py::arg("iterations"), py::arg("threads"))
       .def("num_centroids",

@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "codec/codec.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/kernels.h"
@@ -116,6 +117,17 @@ Codebook::Codebook(Centroids centroids, std::vector<uint32_t> offsets)
     require(offsets_[i] < offsets_[i + 1], "codebook: coarse cluster ", i, " has no centroids");
   }
   coarse_ = means_of(centroids_, offsets_);
+}
+
+PackedQueries Codebook::bind(const float* queries, size_t count) const {
+  static const std::unique_ptr<Codec> codec = make_int8_codec();
+  return codec->bind(queries, count, dim());
+}
+
+RowsView Codebook::rows() const {
+  RowsView rows = centroids_.view();
+  rows.bias = nullptr;  // that is for distances
+  return rows;
 }
 
 size_t Codebook::probes() const {

@@ -9,6 +9,7 @@
 
 #include "codec/centroids.h"
 #include "codec/int8_vectors.h"
+#include "codec/packed_queries.h"
 
 namespace tercet {
 
@@ -27,6 +28,10 @@ class Codebook {
 
   // What the codes of centroid `id` stand for.
   void centroid(size_t id, float* out) const { centroids_.get(id, out); }
+
+  // For scores: queries [count, dim] in the arithmetic of the centroids, and the centroids.
+  PackedQueries bind(const float* queries, size_t count) const;
+  RowsView rows() const;
 
   // ids[i] = the centroid nearest to row i, of equally near ones the lowest: among all of up to 64 coarse
   // clusters, else among those of the 32 nearest to the row (of 96 where there are 256). Rows are `stride`

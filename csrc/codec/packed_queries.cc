@@ -1,6 +1,7 @@
 #include "codec/packed_queries.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 
@@ -21,6 +22,14 @@ PackedQueries::PackedQueries(const RowsView& rows, const float* scales)
     kernel.pack(rows.row(first), rows.stride, static_cast<int>(std::min<size_t>(kPanelRows, rows_ - first)),
                 dim_, values_.data() + p * panel_bytes_, start_.data() + first);
   }
+}
+
+PackedQueries::PackedQueries(size_t rows, uint32_t dim, Format format, AlignedVector<uint8_t> values,
+                             const float* scales)
+    : rows_(rows), dim_(dim), format_(format), values_(std::move(values)) {
+  panel_bytes_ = values_.size() / num_panels();
+  start_.resize(num_panels() * kPanelRows);
+  scales_.assign(scales, scales + num_panels() * kPanelRows);
 }
 
 Panel PackedQueries::panel(size_t i) const {

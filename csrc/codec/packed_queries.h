@@ -12,6 +12,9 @@ class PackedQueries {
   // scores of each row. rows.data need not outlive the call.
   explicit PackedQueries(const RowsView& rows, const float* scales = nullptr);
 
+  // Takes panels as they are, one after another in `values`.
+  PackedQueries(size_t rows, uint32_t dim, Format format, AlignedVector<uint8_t> values, const float* scales);
+
   size_t rows() const { return rows_; }
   size_t num_panels() const { return (rows_ + kPanelRows - 1) / kPanelRows; }
   uint32_t dim() const { return dim_; }

@@ -14,8 +14,9 @@ enum class Format : uint8_t {
   int2,        // a code c in [0, 3] stands for 2 c - 3
   int1,        // a code c in [0, 1] stands for 2 c - 1
   float32_l2,  // float32 that is scored by -|q - x|^2 instead of <q, x>
+  product,     // the number of an entry for each of kProductParts parts of the dimensions
 };
-constexpr int kFormats = 7;
+constexpr int kFormats = 7;  // that rows are multiplied in: all but product, whose scores are looked up
 constexpr const char* kFormatNames[kFormats] = {"float32", "bfloat16", "int8",      "int4",
                                                 "int2",    "int1",     "float32_l2"};
 
@@ -27,9 +28,15 @@ constexpr uint32_t code_bits(Format format) {
   return format == Format::int4 ? 4 : format == Format::int2 ? 2 : format == Format::int1 ? 1 : 8;
 }
 constexpr bool is_packed(Format format) { return code_bits(format) < 8; }
-// Formats that are scored in integers, and have scales.
-constexpr bool is_integer(Format format) { return format == Format::int8 || is_packed(format); }
+// Formats that are scored in integers.
+constexpr bool is_integer(Format format) {
+  return format == Format::int8 || format == Format::product || is_packed(format);
+}
 constexpr uint32_t kBlockDims = 64;
+
+// A product code is one byte a part.
+constexpr uint32_t kProductParts = 16;
+constexpr uint32_t kProductEntries = 256;  // of each part
 
 // Where a packed row has the code of dimension k.
 struct CodePosition {
@@ -56,6 +63,8 @@ constexpr size_t row_bytes(Format format, uint32_t dim) {
     case Format::int2:
     case Format::int1:
       return (size_t{dim} * code_bits(format) + 31) / 32 * 4;
+    case Format::product:
+      return kProductParts;
   }
   return 0;
 }
@@ -64,8 +73,8 @@ enum class Metric : uint8_t { dot, cosine, l2 };
 
 // Rows of one format, `stride` bytes apart. `scales` (integer formats, bfloat16 bits, one per row) is what
 // the integers that codes stand for are multiplied with; null means 1. `bias`, if not null, is added to the
-// score of its row. Packed rows may be residuals: `centroids` then says of each which centroid has to be
-// added to it.
+// score of its row. Packed and product rows may be residuals: `centroids` then says of each which centroid
+// has to be added to it.
 struct RowsView {
   const uint8_t* data = nullptr;
   size_t rows = 0;

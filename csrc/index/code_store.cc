@@ -1,21 +1,12 @@
 #include "index/code_store.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/bfloat16.h"
 #include "core/error.h"
 
 namespace tercet {
-
-namespace {
-
-// A codebook's queries are int8, as its centroids are.
-const Codec& int8_codec() {
-  static const std::unique_ptr<Codec> codec = make_int8_codec();
-  return *codec;
-}
-
-}  // namespace
 
 size_t CodeStore::bytes() const {
   size_t bytes = codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t);
@@ -37,6 +28,31 @@ RowsView CodeStore::view() const {
   view.scales = codec_->has_scales() ? scales_.data() : nullptr;
   view.centroids = codebook_ ? centroids_.data() : nullptr;
   return view;
+}
+
+void CodeStore::train(const float* rows, size_t count, size_t stride, const KMeans& options) {
+  // More of them do not make codebook or codec better. Spread over all: texts come in any order, also by topic.
+  constexpr size_t kRowsPerCentroid = 64;
+  const auto spread = [&](size_t centroids) {
+    return std::max<size_t>(1, count / (centroids * kRowsPerCentroid));
+  };
+  size_t step = spread(options.centroids);
+  auto codebook = std::make_unique<Codebook>(
+      train_codebook(rows, (count + step - 1) / step, stride * step, dim_, options));
+  if (codec_->is_trained_on_rows()) {
+    step = spread(kProductEntries);
+    const size_t sample = (count + step - 1) / step;
+    std::vector<uint16_t> nearest(sample);
+    codebook->assign(rows, sample, stride * step, nearest.data(), options.threads);
+    std::vector<float> residuals(sample * dim_);
+    for (size_t i = 0; i < sample; ++i) {
+      float* const residual = residuals.data() + i * dim_;
+      codebook->centroid(nearest[i], residual);
+      for (uint32_t k = 0; k < dim_; ++k) residual[k] = rows[i * step * stride + k] - residual[k];
+    }
+    codec_->train(residuals.data(), sample, options.threads);
+  }
+  codebook_ = std::move(codebook);
 }
 
 void CodeStore::reserve(size_t rows) {
@@ -87,13 +103,7 @@ void CodeStore::move(size_t from, size_t to, size_t count) {
 }
 
 PackedQueries CodeStore::bind(const float* queries, size_t count) const {
-  PackedQueries packed = codec_->bind(queries, count, dim_);
-  if (codebook_) {
-    RowsView centroids = codebook_->centroids().view();
-    centroids.bias = nullptr;  // that is for distances
-    packed.score_centroids(int8_codec().bind(queries, count, dim_), centroids);
-  }
-  return packed;
+  return codebook_ ? codec_->bind_residuals(queries, count, *codebook_) : codec_->bind(queries, count, dim_);
 }
 
 void CodeStore::restore(const uint8_t* codes, size_t code_bytes, const std::vector<uint16_t>& scales,

@@ -5,6 +5,7 @@
 
 #include "codec/codebook.h"
 #include "codec/codec.h"
+#include "codec/kmeans.h"
 #include "core/aligned.h"
 #include "core/types.h"
 
@@ -20,8 +21,8 @@ class CodeStore {
   size_t bytes() const;
   RowsView view() const;
 
-  // Before the first row.
-  void set_codebook(std::unique_ptr<const Codebook> codebook) { codebook_ = std::move(codebook); }
+  // Of residuals, before the first row: codebook and codec from rows like those to come, `stride` floats apart.
+  void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
 
   // Makes room, after which resize() cannot fail.
@@ -40,6 +41,10 @@ class CodeStore {
   const AlignedVector<uint8_t>& codes() const { return codes_; }
   const std::vector<uint16_t>& scales() const { return scales_; }
   const std::vector<uint16_t>& centroids() const { return centroids_; }
+  void restore_training(std::unique_ptr<const Codebook> codebook, const std::vector<float>& parameters) {
+    codec_->restore(parameters);
+    codebook_ = std::move(codebook);
+  }
   void restore(const uint8_t* codes, size_t code_bytes, const std::vector<uint16_t>& scales,
                const std::vector<uint16_t>& centroids, size_t rows);
 

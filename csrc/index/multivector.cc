@@ -15,11 +15,6 @@ namespace tercet {
 
 namespace {
 
-// What residuals are encoded as; empty for the name of a codec of whole vectors.
-std::string residual_codec(const std::string& name) {
-  return name == "residual2" ? "int2" : name == "residual1" ? "binary" : "";
-}
-
 // As PLAID chooses (Santhanam et al. 2022): 16 sqrt(n), down to a power of two. Of few tokens fewer, since
 // each centroid takes memory as well.
 size_t default_centroids(size_t tokens) {
@@ -34,33 +29,33 @@ size_t default_centroids(size_t tokens) {
 }  // namespace
 
 MultiVectorIndex::MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed)
-    : residual_(!residual_codec(codec).empty()),
-      seed_(seed),
-      store_(make_codec(residual_ ? residual_codec(codec) : codec, dim, seed), dim) {}
+    : MultiVectorIndex(make_residual_codec(codec, dim, seed), codec, dim, seed) {}
 
-std::unique_ptr<const Codebook> MultiVectorIndex::trained(const TokenRows& tokens, size_t centroids,
-                                                          int iterations, size_t threads) const {
-  constexpr size_t kRowsPerCentroid = 64;  // more do not make the codebook better
-  const size_t total = tokens.offsets.back(), wanted = centroids ? centroids : default_centroids(total);
-  // Spread over all of them: documents come in any order, also by topic.
-  const size_t step = std::max<size_t>(1, total / (wanted * kRowsPerCentroid));
-  return std::make_unique<Codebook>(train_codebook(tokens.values, (total + step - 1) / step,
-                                                   tokens.stride * step, dim(),
-                                                   {wanted, iterations, seed_, threads}));
-}
+MultiVectorIndex::MultiVectorIndex(std::unique_ptr<Codec> residual, const std::string& codec, uint32_t dim,
+                                   uint64_t seed)
+    : residual_(residual != nullptr),
+      seed_(seed),
+      store_(residual ? std::move(residual) : make_codec(codec, dim, seed), dim) {}
 
 void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
   const size_t total = tokens.offsets.back();
   require(total > 0, "vectors: expected tokens to train on, got none");
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
-  require(residual_, "only the codecs residual2 and residual1 are trained");
+  require(residual_, "only the codecs residual2, residual1 and pq16 are trained");
   require(!store_.codebook(), "this index is trained already");
-  store_.set_codebook(trained(tokens, centroids, iterations, threads));
+  train_on(tokens, centroids, iterations, threads);
+}
+
+void MultiVectorIndex::train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
+  const size_t total = tokens.offsets.back();
+  store_.train(tokens.values, total, tokens.stride,
+               {centroids ? centroids : default_centroids(total), iterations, seed_, threads});
 }
 
 float MultiVectorIndex::limit() const {
-  return residual_ ? kMaxClusterMagnitude : store_.codec().max_magnitude();
+  const float of_codec = store_.codec().max_magnitude();
+  return residual_ ? std::min(kMaxClusterMagnitude, of_codec) : of_codec;
 }
 
 size_t MultiVectorIndex::num_centroids() const {
@@ -79,7 +74,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   // All that can fail comes before anything changes.
   std::vector<uint16_t> centroids(residual_ ? total : 0);
   if (residual_ && total) {
-    if (!store_.codebook()) store_.set_codebook(trained(tokens, 0, KMeans{}.iterations, threads));
+    if (!store_.codebook()) train_on(tokens, 0, KMeans{}.iterations, threads);
     store_.codebook()->assign(tokens.values, total, tokens.stride, centroids.data(), threads);
   }
   store_.reserve(first_row + total);
@@ -294,6 +289,7 @@ MultiVectorIndex::State MultiVectorIndex::state() const {
     state.codebook_codes.assign(centroids.codes().begin(), centroids.codes().end());
     state.codebook_scales = centroids.scales();
     state.codebook_offsets = book->offsets();
+    state.codec_parameters = store_.codec().parameters();
   }
   return state;
 }
@@ -310,8 +306,9 @@ void MultiVectorIndex::restore(const State& state) {
   require(!residual_ || !state.codebook_offsets.empty() || rows == 0, "codebook: missing");
   if (!state.codebook_offsets.empty()) {
     AlignedVector<uint8_t> codes(state.codebook_codes.begin(), state.codebook_codes.end());
-    store_.set_codebook(std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
-                                                   state.codebook_offsets));
+    store_.restore_training(std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
+                                                       state.codebook_offsets),
+                            state.codec_parameters);
   }
   store_.restore(state.codes.data(), state.codes.size(), state.scales, state.centroids, rows);
   spans_.clear();

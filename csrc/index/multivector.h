@@ -21,8 +21,8 @@ struct TokenRows {
 // Thread-safe as FlatIndex is.
 class MultiVectorIndex {
  public:
-  // Beside the names of codecs: "residual2" and "residual1", int2 and binary codes of the difference from a
-  // centroid.
+  // Beside the names of codecs those of residuals, which store the difference from a centroid: "residual2"
+  // and "residual1" (int2 and binary codes) and "pq16".
   MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed = 0);
 
   // Trains the codebook of a residual codec, of an index that has none yet; centroids 0: as many as fit the
@@ -58,13 +58,14 @@ class MultiVectorIndex {
     std::vector<uint8_t> codebook_codes;
     std::vector<uint16_t> codebook_scales;
     std::vector<uint32_t> codebook_offsets;
+    std::vector<float> codec_parameters;  // what the codec learned, if it learns
   };
   State state() const;
   void restore(const State& state);
 
  private:
-  std::unique_ptr<const Codebook> trained(const TokenRows& tokens, size_t centroids, int iterations,
-                                          size_t threads) const;
+  MultiVectorIndex(std::unique_ptr<Codec> residual, const std::string& codec, uint32_t dim, uint64_t seed);
+  void train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
 
   float limit() const;  // the largest magnitude that vectors and queries may have
 

@@ -271,7 +271,7 @@ size_t scan_maxsim_workers(size_t num_texts, size_t threads) {
 void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const TokenSpan* texts, size_t num_texts,
                  size_t threads, const std::function<void(size_t, size_t, size_t, const float*)>& block) {
   const PackedQueries& packed = queries.packed;
-  const PanelKernels& kernel = kernels().panel(packed.format());
+  const MaxSim maxsim = kernels().maxsim(packed.format());
   const size_t padded = packed.num_panels() * kPanelRows;
   const size_t workers = scan_maxsim_workers(num_texts, threads);
   struct Scratch {
@@ -317,10 +317,10 @@ void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const Token
           // costs no second pass over memory.
           for (size_t i = 0; i < n; ++i) {
             check_finite(tokens, texts[begin + i].begin, texts[begin + i].count);
-            kernel.maxsim(packed.panel(p), view, spans + i, 1, best + i * padded, padded);
+            maxsim(packed.panel(p), view, spans + i, 1, best + i * padded, padded);
           }
         } else {
-          kernel.maxsim(packed.panel(p), view, spans, n, best, padded);
+          maxsim(packed.panel(p), view, spans, n, best, padded);
         }
       }
       for (size_t q = 0; q < queries.count(); ++q) {

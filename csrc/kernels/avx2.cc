@@ -159,6 +159,10 @@ struct Bfloat16 : Float32 {
   }
 };
 
+// ---- product codes
+
+#include "kernels/product-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE __m256 load8(const float* p) { return _mm256_loadu_ps(p); }
@@ -268,6 +272,7 @@ const Kernels kAvx2Kernels = {
     pair<float>,
     pair<uint16_t>,
     pair_int8,
+    maxsim_product,
     all_finite,
     read,
 };

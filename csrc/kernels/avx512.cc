@@ -108,6 +108,10 @@ struct BySize {
   }
 };
 
+// ---- product codes
+
+#include "kernels/product-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE float fold(__m512 low, __m512 high) {
@@ -206,6 +210,7 @@ const Kernels kAvx512Kernels = {
     pair<float>,
     pair<uint16_t>,
     pair_int8,
+    maxsim_product,
     all_finite,
     read,
 };

@@ -54,6 +54,10 @@ struct CandidateSink {
   alignas(64) float thresholds[kPanelRows];  // NaN for padding rows, which no score reaches
 };
 
+// best[i * best_stride + r] = max over the tokens of texts[i] of the score of query row r; -inf if none.
+using MaxSim = void (*)(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                        float* best, size_t best_stride) noexcept;
+
 // The kernels of one format.
 struct PanelKernels {
   const char* name;          // as cpu_info() shows it
@@ -63,9 +67,7 @@ struct PanelKernels {
   void (*pack)(const uint8_t* query_rows, size_t stride, int rows, uint32_t dim, uint8_t* panel,
                int32_t* start) noexcept;
 
-  // best[i * best_stride + r] = max over the tokens of texts[i] of the score of query row r; -inf if none.
-  void (*maxsim)(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
-                 float* best, size_t best_stride) noexcept;
+  MaxSim maxsim;
 
   // scores[i * 32 + r] for rows [first, first + count).
   void (*dot)(const Panel& panel, const RowsView& rows, size_t first, size_t count, float* scores) noexcept;
@@ -96,13 +98,21 @@ struct Kernels {
   // Without the -128 * (sum of the query) that excess-128 adds: the caller has it, once per query.
   int32_t (*pair_int8)(const int8_t* query, const uint8_t* excess_row, size_t dim) noexcept;
 
-  // Whether every element is finite; int8 always is.
+  // maxsim of product codes, whose scores are sums of rows of a table (product-inl.h). The values of the panel
+  // are int16 [kProductParts][kProductEntries][32] and, of residuals, [centroids][32] behind them; no sum of
+  // one entry of each leaves 16 bits.
+  MaxSim maxsim_product;
+
+  // Whether every element is finite; integers always are.
   bool (*all_finite)(Format format, const uint8_t* values, size_t count) noexcept;
 
   // Reads `bytes` of memory with the widest loads; the checksum keeps the loads alive. Timed, this is the
   // read bandwidth.
   uint64_t (*read)(const uint8_t* data, size_t bytes) noexcept;
 
+  MaxSim maxsim(Format format) const {
+    return format == Format::product ? maxsim_product : panel(format).maxsim;
+  }
   const PanelKernels& panel(Format format) const { return panels[static_cast<int>(format)]; }
 };
 

@@ -174,6 +174,10 @@ struct Packed : Signed {
   }
 };
 
+// ---- product codes
+
+#include "kernels/product-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE float32x4_t load4(const float* p) { return vld1q_f32(p); }
@@ -277,6 +281,7 @@ const Kernels kNeonKernels = {
     pair<float>,
     pair<uint16_t>,
     pair_int8,
+    maxsim_product,
     all_finite,
     read,
 };

@@ -202,6 +202,32 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
   return sum;
 }
 
+void maxsim_product(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
+                    float* best, size_t best_stride) noexcept {
+  const int16_t* const table = reinterpret_cast<const int16_t*>(panel.values);
+  constexpr size_t kCentroid = size_t{kProductParts} * kProductEntries;  // the row of the first one
+  for (size_t i = 0; i < num_texts; ++i) {
+    int16_t most[kPanelRows];
+    for (size_t t = texts[i].begin; t < texts[i].begin + texts[i].count; ++t) {
+      int16_t sums[kPanelRows] = {};
+      const auto add = [&](size_t row) {
+        for (int r = 0; r < kPanelRows; ++r) {
+          sums[r] = static_cast<int16_t>(sums[r] + table[row * kPanelRows + r]);
+        }
+      };
+      for (size_t m = 0; m < kProductParts; ++m) add(m * kProductEntries + rows.row(t)[m]);
+      if (rows.centroids) add(kCentroid + rows.centroids[t]);
+      for (int r = 0; r < kPanelRows; ++r) {
+        most[r] = t == texts[i].begin || sums[r] > most[r] ? sums[r] : most[r];
+      }
+    }
+    for (int r = 0; r < kPanelRows; ++r) {
+      best[i * best_stride + r] = texts[i].count ? static_cast<float>(most[r]) * panel.scales[r]
+                                                 : -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   if (is_integer(format)) return true;
   const size_t bytes = row_bytes(format, 1);
@@ -236,6 +262,7 @@ const Kernels kScalarKernels = {
     pair<float>,
     pair<uint16_t>,
     pair_int8,
+    maxsim_product,
     all_finite,
     read,
 };

@@ -278,6 +278,8 @@ bool is_right(const PanelKernels& kernel, const PanelKernels& scalar, Format for
     case Format::int2:
     case Format::int1:
       return right(5, 81, {3}) && right(67, 17, {3, 7}) && right(64, 17, {32}) && right(645, 2, {32});
+    case Format::product:
+      break;  // has no panels to multiply with
   }
   return false;
 }
@@ -322,6 +324,42 @@ bool pair_int8_is_right(decltype(Kernels::pair_int8) pair, decltype(Kernels::pai
   });
 }
 
+// With few of the entries, the first and the last of each part: to fill the table would take too long.
+bool maxsim_product_is_right(MaxSim maxsim, MaxSim scalar) {
+  constexpr size_t kRows = 37, kTableRows = size_t{kProductParts} * kProductEntries + kCentroids;
+  AlignedVector<int16_t> table(kTableRows * kPanelRows);
+  std::vector<uint8_t> codes(kRows * kProductParts);
+  std::vector<uint16_t> centroids(kRows);
+  uint64_t state = 1;
+  const auto fill_row = [&](size_t row) {
+    for (int r = 0; r < kPanelRows; ++r) {  // 17 of them stay within 16 bits
+      table[row * kPanelRows + r] = static_cast<int16_t>(static_cast<int>(split_mix(state) % 3855) - 1927);
+    }
+  };
+  for (size_t m = 0; m < kProductParts; ++m) {
+    for (const size_t entry : {0u, 1u, 127u, 128u, 255u}) fill_row(m * kProductEntries + entry);
+  }
+  for (size_t c = 0; c < kCentroids; ++c) fill_row(size_t{kProductParts} * kProductEntries + c);
+  constexpr uint8_t kEntries[] = {0, 1, 127, 128, 255};
+  for (uint8_t& code : codes) code = kEntries[split_mix(state) % std::size(kEntries)];
+  for (uint16_t& c : centroids) c = static_cast<uint16_t>(split_mix(state) % kCentroids);
+
+  float scales[kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) scales[r] = 0.37f * static_cast<float>(1 + r);
+  const Panel panel{reinterpret_cast<const uint8_t*>(table.data()), nullptr, scales, kPanelRows};
+  RowsView rows{codes.data(), kRows, kProductParts, 128, Format::product};
+  const TokenSpan texts[] = {{0, kRows}, {3, 0}, {1, 5}, {kRows - 1, 1}};
+  constexpr size_t kTexts = std::size(texts);
+  for (const bool residual : {true, false}) {
+    rows.centroids = residual ? centroids.data() : nullptr;
+    float wanted[kTexts * kPanelRows], got[kTexts * kPanelRows];
+    scalar(panel, rows, texts, kTexts, wanted, kPanelRows);
+    maxsim(panel, rows, texts, kTexts, got, kPanelRows);
+    if (!std::equal(wanted, wanted + kTexts * kPanelRows, got)) return false;
+  }
+  return true;
+}
+
 bool all_finite_is_right(decltype(Kernels::all_finite) check, decltype(Kernels::all_finite)) {
   constexpr size_t kCount = 75;  // vectors of any width, and what is left over
   constexpr uint32_t kLargest = 0xff7fffff, kBad[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f810000};
@@ -354,6 +392,7 @@ CheckedKernels::CheckedKernels(const std::vector<const Kernels*>& levels) : tabl
   choose(&Kernels::pair_float32, "pair_float32", levels, pair_is_right<float>);
   choose(&Kernels::pair_bfloat16, "pair_bfloat16", levels, pair_is_right<uint16_t>);
   choose(&Kernels::pair_int8, "pair_int8", levels, pair_int8_is_right);
+  choose(&Kernels::maxsim_product, "maxsim_product", levels, maxsim_product_is_right);
   choose(&Kernels::all_finite, "all_finite", levels, all_finite_is_right);
 }
 

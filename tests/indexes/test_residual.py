@@ -18,6 +18,7 @@ from tercet import FlatIndex, MultiVectorIndex, TokenVectors
 
 Array = npt.NDArray[Any]
 BITS = {"residual2": 2, "residual1": 1}
+CODECS = (*BITS, "pq16")
 
 
 def clustered(n: int, dim: int, seed: int = 0) -> Array:
@@ -41,7 +42,7 @@ def search_everything(dim: int, codec: Any) -> dict[str, Array]:
     return {"found": hits.ids, "scores": hits.scores, **state}
 
 
-@pytest.mark.parametrize("codec", BITS)
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("dim", [3, 64, 96, 128, 200, 700])
 def test_scores_on_every_level(codec: str, dim: int) -> None:
     queries = [clustered(n, dim, n) for n in (1, 7, 32, 45)]
@@ -54,7 +55,11 @@ def test_scores_on_every_level(codec: str, dim: int) -> None:
     for isa, other in states.items():  # the codebook, the codes and the scores
         for name, array in state.items():
             assert same_bits(array, other[name]), (isa, name)
-    grid = reference.residual_dot(np.concatenate(queries), state, BITS[codec])
+    rows = np.concatenate(queries)
+    if codec in BITS:
+        grid = reference.residual_dot(rows, state, BITS[codec])
+    else:
+        grid = reference.product_dot(rows, state)
     scores = reference.maxsim(grid, reference.offsets(queries), state["offsets"])
     ids, best = reference.topk(scores, 60)
     assert same_bits(state["scores"], best)
@@ -115,7 +120,7 @@ def test_bad_training(vectors: Any, options: Any, error: type[Exception], messag
     assert index.stats()["centroids"] == 0
 
 
-@pytest.mark.parametrize("codec", BITS)
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("tokens", [1, 2, 3, 5, 17])
 def test_few_tokens(codec: Any, tokens: int) -> None:
     rows = clustered(tokens, 16)
@@ -128,7 +133,7 @@ def test_few_tokens(codec: Any, tokens: int) -> None:
     assert hits.scores[0, 0] > 0.5 * tokens
 
 
-@pytest.mark.parametrize("codec", BITS)
+@pytest.mark.parametrize("codec", CODECS)
 def test_equal_tokens(codec: Any) -> None:
     rows = np.repeat(clustered(1, 16), 300, axis=0)
     index = MultiVectorIndex(16, codec=codec)
@@ -137,7 +142,7 @@ def test_equal_tokens(codec: Any) -> None:
     np.testing.assert_allclose(index.search(rows[:3], 2).scores, 3, atol=0.1)
 
 
-@pytest.mark.parametrize("codec", BITS)
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("size", [0, 1e-45, 1e-38, 1e-30, 1e-10, 1e10])
 def test_queries_of_any_length(codec: Any, size: float) -> None:
     index = MultiVectorIndex(16, codec=codec)
@@ -150,7 +155,7 @@ def test_queries_of_any_length(codec: Any, size: float) -> None:
         np.testing.assert_allclose(scores, index.search(query, 30).scores * size, rtol=1e-3)
 
 
-@pytest.mark.parametrize("codec", BITS)
+@pytest.mark.parametrize("codec", CODECS)
 def test_changing_and_saving(codec: Any, tmp_path: Path) -> None:
     docs = documents(50, 24)
     index = MultiVectorIndex(24, codec=codec)
@@ -179,12 +184,13 @@ def test_changing_and_saving(codec: Any, tmp_path: Path) -> None:
     assert same_bits(hits.scores, want.scores[:, :5])
 
 
-def test_codebooks_that_do_not_fit(tmp_path: Path) -> None:
-    index = MultiVectorIndex(8, codec="residual2")
+@pytest.mark.parametrize("codec", ["residual2", "pq16"])
+def test_codebooks_that_do_not_fit(codec: Any) -> None:
+    index = MultiVectorIndex(8, codec=codec)
     index.add(documents(20, 8))
     state = index._native.state()
     parts = ("ids", "offsets", "codes", "scales", "next_id", "centroids")
-    parts += ("codebook_codes", "codebook_scales", "codebook_offsets")
+    parts += ("codebook_codes", "codebook_scales", "codebook_offsets", "codec_parameters")
     for name, change in [
         ("centroids", lambda a: a[:-1]),
         ("centroids", lambda a: a + np.uint16(60000)),
@@ -193,9 +199,11 @@ def test_codebooks_that_do_not_fit(tmp_path: Path) -> None:
         ("codebook_scales", lambda a: np.full_like(a, 0x7FC0)),
         ("codebook_offsets", lambda a: a[:0]),
         ("codebook_offsets", lambda a: a[::-1]),
+        ("codec_parameters", lambda a: a[1:] if len(a) else np.ones(1, np.float32)),
+        ("codec_parameters", lambda a: np.full(max(len(a), 1), np.nan, np.float32)),
     ]:
         broken = {**state, name: np.ascontiguousarray(change(state[name]))}
-        native = tercet._core.MultiVectorIndex(8, "residual2", 0)
+        native = tercet._core.MultiVectorIndex(8, codec, 0)
         with pytest.raises(ValueError, match=r"."):
             native.restore(*(broken[p] for p in parts))
 

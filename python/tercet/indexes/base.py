@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
-RESIDUAL = ("residual2", "residual1")  # of token vectors
+RESIDUAL = ("residual2", "residual1", "pq16")  # of token vectors
 ROTATED = ("int4", "int2", "binary", *RESIDUAL)
 Codec: TypeAlias = Literal["float32", "bfloat16", "int8", "int4", "int2", "binary"]
-TokenCodec: TypeAlias = Codec | Literal["residual2", "residual1"]
+TokenCodec: TypeAlias = Codec | Literal["residual2", "residual1", "pq16"]
 
 
 class BaseIndex(ABC):

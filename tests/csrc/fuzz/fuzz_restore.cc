@@ -12,8 +12,8 @@ using namespace tercet;
 
 namespace {
 
-constexpr const char* kCodecs[] = {"float32", "bfloat16", "int8",      "int4",
-                                   "int2",    "binary",   "residual2", "residual1"};
+constexpr const char* kCodecs[] = {"float32", "bfloat16",  "int8",      "int4", "int2",
+                                   "binary",  "residual2", "residual1", "pq16"};
 
 struct Case {
   uint32_t dim = 1;
@@ -26,14 +26,14 @@ struct Case {
   std::vector<uint8_t> codes, codebook_codes;
   std::vector<uint16_t> scales, centroids, codebook_scales;
   std::vector<uint32_t> codebook_offsets;
-  std::vector<float> originals, queries, more;
+  std::vector<float> codec_parameters, originals, queries, more;
 
   bool residual() const { return codec >= 6; }
   std::string codec_name() const { return kCodecs[multivector ? codec : codec % 6]; }
   // What rows are encoded as.
   std::unique_ptr<Codec> row_codec() const {
-    const std::string name = codec_name();
-    return make_codec(name == "residual2" ? "int2" : name == "residual1" ? "binary" : name, dim, 0);
+    auto codec = make_residual_codec(codec_name(), dim, 0);
+    return codec ? std::move(codec) : make_codec(codec_name(), dim, 0);
   }
   Ids ids() const { return strings ? Ids(names) : Ids(ints); }
   FlatIndex empty_flat() const {
@@ -41,8 +41,8 @@ struct Case {
   }
   FlatIndex::State flat_state() const { return {ids(), codes, scales, next_id, originals}; }
   MultiVectorIndex::State multivector_state() const {
-    return {ids(),     offsets,        codes,           scales,          next_id,
-            centroids, codebook_codes, codebook_scales, codebook_offsets};
+    return {ids(),     offsets,        codes,           scales,           next_id,
+            centroids, codebook_codes, codebook_scales, codebook_offsets, codec_parameters};
   }
 };
 
@@ -50,7 +50,7 @@ template <class Archive>
 void describe(Archive& a, Case& c) {
   a.bounded(c.dim, 1, 130);
   a.bounded(c.multivector, 0, 1);
-  a.bounded(c.codec, 0, 7);
+  a.bounded(c.codec, 0, 8);
   a.bounded(c.metric, 0, 2);
   a.bounded(c.rescore, 0, 1);
   a.bounded(c.strings, 0, 1);
@@ -83,6 +83,7 @@ void describe(Archive& a, Case& c) {
       a.array(c.codebook_offsets, c.clusters + 1);
       a.array(c.codebook_scales, c.num_centroids);
       a.array(c.codebook_codes, c.num_centroids * c.dim);
+      a.array(c.codec_parameters, c.codec_name() == "pq16" ? kProductEntries * c.dim : 0);
     }
   }
   const auto codec = c.row_codec();
@@ -254,6 +255,7 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
       c.codebook_codes = s.codebook_codes;
       c.codebook_scales = s.codebook_scales;
       c.codebook_offsets = s.codebook_offsets;
+      c.codec_parameters = s.codec_parameters;
       c.num_centroids = c.codebook_scales.size();
       c.clusters = c.codebook_offsets.empty() ? 0 : c.codebook_offsets.size() - 1;
     } else {

@@ -96,7 +96,7 @@ TEST(restore_refuses_what_no_index_saves) {
   {
     MultiVectorIndex index(kDim, "float32");
     // 2^61 rows of 24 bytes are 3 * 2^64 bytes, which are none
-    CHECK_FAILS(index.restore({IntIds{0}, {0, int64_t{1} << 61}, {}, {}, 0, {}, {}, {}, {}}),
+    CHECK_FAILS(index.restore({IntIds{0}, {0, int64_t{1} << 61}, {}, {}, 0, {}, {}, {}, {}, {}}),
                 "codes: expected");
     CHECK(index.size() == 0);
   }
