@@ -52,7 +52,8 @@ class Codec {
 // of a random rotation.
 std::unique_ptr<Codec> make_codec(const std::string& name, uint32_t dim, uint64_t seed);
 
-// The codecs of residuals, by name: "residual2" (int2), "residual1" (binary) or "pq16"; null for another name.
+// The codecs of residuals, by name: "residual2" (int2), "residual1" (binary) or "pq16"; null for another
+// name.
 std::unique_ptr<Codec> make_residual_codec(const std::string& name, uint32_t dim, uint64_t seed);
 
 std::unique_ptr<Codec> make_float32_codec();

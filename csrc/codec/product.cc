@@ -1,7 +1,7 @@
 // pq16: 16 bytes a vector, whatever its dimensions. The vector is rotated at random, so that no part of it
 // weighs more than another, and cut into 16 parts; each becomes the number of the nearest of 256 entries that
-// k-means found for this part (Jegou, Douze and Schmid, "Product quantization", 2011). Made for residuals: the
-// centroid, whose number takes 2 bytes more, has most of the vector.
+// k-means found for this part (Jegou, Douze and Schmid, "Product quantization", 2011). Made for residuals:
+// the centroid, whose number takes 2 bytes more, has most of the vector.
 //
 // A query is bound as a table, [part][entry][32 query rows] and the scores of the centroids, in int16: one
 // factor per query row makes the largest sum that can occur fill 15 bits, so that the scores are the same on
@@ -97,8 +97,8 @@ class ProductCodec final : public Codec {
     std::vector<float> rotated(count * dim_);
     for (size_t i = 0; i < count; ++i) rotation_.apply(queries + i * dim_, rotated.data() + i * dim_);
     RowsView rows{reinterpret_cast<const uint8_t*>(rotated.data()), count, dim_ * sizeof(float), dim_};
-    RowsView entries{reinterpret_cast<const uint8_t*>(entries_.data()), kProductEntries,
-                     dim_ * sizeof(float), dim_};
+    RowsView entries{reinterpret_cast<const uint8_t*>(entries_.data()), kProductEntries, dim_ * sizeof(float),
+                     dim_};
     const PackedQueries centroid_queries = codebook.bind(queries, count);
     const RowsView centroids = codebook.rows();
 
@@ -113,16 +113,20 @@ class ProductCodec final : public Codec {
       rows.dim = entries.dim = first(m + 1) - first(m);
       const PackedQueries part(rows);
       for (size_t p = 0; p < panels; ++p) {
-        kernels().panel(Format::float32).dot(part.panel(p), entries, 0, kProductEntries,
-                                             scores.data() + p * table + size_t{m} * kProductEntries * kPanelRows);
+        kernels()
+            .panel(Format::float32)
+            .dot(part.panel(p), entries, 0, kProductEntries,
+                 scores.data() + p * table + size_t{m} * kProductEntries * kPanelRows);
       }
     }
     AlignedVector<uint8_t> values(panels * table * sizeof(int16_t));
     std::vector<float> scales(panels * kPanelRows);
     for (size_t p = 0; p < panels; ++p) {
       float* const own = scores.data() + p * table;
-      kernels().panel(Format::int8).dot(centroid_queries.panel(p), centroids, 0, centroids.rows,
-                                        own + size_t{kProductParts} * kProductEntries * kPanelRows);
+      kernels()
+          .panel(Format::int8)
+          .dot(centroid_queries.panel(p), centroids, 0, centroids.rows,
+               own + size_t{kProductParts} * kProductEntries * kPanelRows);
       to_int16(own, centroids.rows, reinterpret_cast<int16_t*>(values.data()) + p * table,
                scales.data() + p * kPanelRows);
     }

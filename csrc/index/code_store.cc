@@ -31,7 +31,8 @@ RowsView CodeStore::view() const {
 }
 
 void CodeStore::train(const float* rows, size_t count, size_t stride, const KMeans& options) {
-  // More of them do not make codebook or codec better. Spread over all: texts come in any order, also by topic.
+  // More of them do not make codebook or codec better. Spread over all: texts come in any order, also by
+  // topic.
   constexpr size_t kRowsPerCentroid = 64;
   const auto spread = [&](size_t centroids) {
     return std::max<size_t>(1, count / (centroids * kRowsPerCentroid));

@@ -21,7 +21,8 @@ class CodeStore {
   size_t bytes() const;
   RowsView view() const;
 
-  // Of residuals, before the first row: codebook and codec from rows like those to come, `stride` floats apart.
+  // Of residuals, before the first row: codebook and codec from rows like those to come, `stride` floats
+  // apart.
   void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
 

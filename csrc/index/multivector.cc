@@ -306,9 +306,10 @@ void MultiVectorIndex::restore(const State& state) {
   require(!residual_ || !state.codebook_offsets.empty() || rows == 0, "codebook: missing");
   if (!state.codebook_offsets.empty()) {
     AlignedVector<uint8_t> codes(state.codebook_codes.begin(), state.codebook_codes.end());
-    store_.restore_training(std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
-                                                       state.codebook_offsets),
-                            state.codec_parameters);
+    store_.restore_training(
+        std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
+                                   state.codebook_offsets),
+        state.codec_parameters);
   }
   store_.restore(state.codes.data(), state.codes.size(), state.scales, state.centroids, rows);
   spans_.clear();

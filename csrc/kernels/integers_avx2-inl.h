@@ -89,6 +89,7 @@ struct Packed : Int8 {
   using Broadcast = __m256i;
   static constexpr Rows kRows = Rows::unpacked;
   static constexpr int kParts = 8 / kBits;
+  static constexpr bool kHasChunks = false;
   static constexpr int kMask = ((1 << kBits) - 1) * 2;
 
   static TERCET_INLINE Acc start(const Panel& panel, int row) {

@@ -85,7 +85,9 @@ struct Int8 {
 template <int kBits, bool kSmall>
 struct Packed : Int8<kSmall> {
   static constexpr Rows kRows = Rows::unpacked;
+  static constexpr Format kFormat = kBits == 4 ? Format::int4 : kBits == 2 ? Format::int2 : Format::int1;
   static constexpr int kParts = 8 / kBits;
+  static constexpr bool kHasChunks = true;
   static constexpr char kMask = ((1 << kBits) - 1) * 2;
 
   static TERCET_INLINE __m512i part(const uint8_t* words, int p) {
@@ -121,6 +123,13 @@ struct Packed : Int8<kSmall> {
     } else {
       store(_mm512_cvtepi64_epi32(lanes));  // planes of 4 bytes
     }
+  }
+  static TERCET_INLINE void unpack_chunk(const Chunk& chunk, const uint8_t* rows, uint8_t* out) {
+    const auto mask = static_cast<__mmask16>((1u << chunk.words) - 1);
+    const __m512i words = _mm512_permutexvar_epi32(_mm512_load_si512(chunk.word),
+                                                   _mm512_maskz_loadu_epi32(mask, rows + chunk.offset));
+    const __m512i by = _mm512_load_si512(chunk.by);
+    _mm512_store_si512(out, _mm512_and_si512(_mm512_rorv_epi32(words, by), _mm512_set1_epi8(kMask)));
   }
   // The bytes of a block, once for every plane.
   static TERCET_INLINE __m512i spread_block(__m256i bytes) {

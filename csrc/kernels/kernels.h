@@ -98,9 +98,9 @@ struct Kernels {
   // Without the -128 * (sum of the query) that excess-128 adds: the caller has it, once per query.
   int32_t (*pair_int8)(const int8_t* query, const uint8_t* excess_row, size_t dim) noexcept;
 
-  // maxsim of product codes, whose scores are sums of rows of a table (product-inl.h). The values of the panel
-  // are int16 [kProductParts][kProductEntries][32] and, of residuals, [centroids][32] behind them; no sum of
-  // one entry of each leaves 16 bits.
+  // maxsim of product codes, whose scores are sums of rows of a table (product-inl.h). The values of the
+  // panel are int16 [kProductParts][kProductEntries][32] and, of residuals, [centroids][32] behind them; no
+  // sum of one entry of each leaves 16 bits.
   MaxSim maxsim_product;
 
   // Whether every element is finite; integers always are.

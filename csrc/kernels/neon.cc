@@ -128,6 +128,7 @@ template <int kBits>
 struct Packed : Signed {
   static constexpr Rows kRows = Rows::unpacked;
   static constexpr int kParts = 8 / kBits;
+  static constexpr bool kHasChunks = false;
   static constexpr size_t kBlockBytes = kBlockDims * kBits / 8;
   static constexpr uint8_t kMask = ((1 << kBits) - 1) * 2;
 

@@ -126,20 +126,21 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
     return fresh(s.rows.data) + row * fresh(s.rows.stride) + group * kGroupBytes;
   };
   [[maybe_unused]] int half = 1;  // of the unpacked rows, whose tile is the current one
-  [[maybe_unused]] bool lined_up = false;
+  [[maybe_unused]] LinedUp lined_up = LinedUp::not_at_all;
   // Rows that are unpacked, or stay in cache if those to prefetch are behind the end.
   [[maybe_unused]] const auto unpack_next = [&](size_t next) TERCET_INLINE_LAMBDA {
     if constexpr (F::kRows == Rows::unpacked) {
       const size_t stride = fresh(s.rows.stride), before = fresh(s.before);
       const uint8_t* const from = fresh(s.rows.data) + next * stride + before * kGroupBytes / F::kParts;
       if (ahead >= fresh(s.end)) ahead = from;
-      uint8_t* const to = prepared.bytes[half ^ 1];
-      const size_t to_stride = lined_up ? fresh(s.groups) * kGroupBytes : prepared.kRoom;
+      uint8_t* const to = fresh(prepared.half[half ^ 1]);
+      const size_t to_stride =
+          lined_up != LinedUp::not_at_all ? fresh(s.groups) * kGroupBytes : prepared.kRoom;
       ahead = prepared.fill(to, to_stride, from, stride, fresh(s.groups), before ? 0 : stride, ahead);
     }
   };
   if constexpr (F::kRows == Rows::unpacked) {
-    lined_up = prepared.lines_up(s);
+    lined_up = prepared.line_up(s);
     unpack_next(row);
   }
   TERCET_NO_UNROLL for (; row < end; row += NT) {
@@ -149,7 +150,7 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
     if constexpr (F::kRows == Rows::widened) prepared.fill(rows, stride, groups, fresh(s.tail));
     if constexpr (F::kRows == Rows::unpacked) {
       half ^= 1;
-      if (!lined_up && row + NT < end) unpack_next(row + NT);
+      if (lined_up == LinedUp::not_at_all && row + NT < end) unpack_next(row + NT);
     }
     const uint16_t* const all_scales = fresh(s.scales);  // before the products, or these would wait for them
     const typename F::template Scales<NT> scales(all_scales ? all_scales + row : nullptr);
@@ -168,11 +169,11 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
     if constexpr (F::kRows == Rows::widened) {
       ahead = accumulate_widened<F, RT, NT>(acc, panel_at(before), prepared, groups, fresh(s.tail), ahead);
     } else if constexpr (F::kRows == Rows::unpacked) {
-      const uint8_t* const unpacked = prepared.bytes[half];
+      const uint8_t* const unpacked = fresh(prepared.half[half]);
       if constexpr (prepared.kCanLineUp) {
-        if (lined_up) {  // after the last tile that one again, for nothing
-          const uint8_t* from = row + NT < end ? rows + NT * stride : rows;
-          uint8_t* to = prepared.bytes[half ^ 1];
+        if (lined_up == LinedUp::blocks) {  // after the last tile that one again, for nothing
+          const uint8_t* from = row + NT < end ? rows + NT * fresh(s.rows.stride) : rows;
+          uint8_t* to = fresh(prepared.half[half ^ 1]);
           const auto unpack_block = [&]() TERCET_INLINE_LAMBDA {
             F::unpack_block(from, to);
             prefetch(ahead);
@@ -184,7 +185,22 @@ TERCET_NOINLINE const uint8_t* tiles(const Sweep<F>& s, size_t row, size_t end, 
                                 unpack_block);
         }
       }
-      if (!lined_up) {
+      if constexpr (prepared.kCanLineUp && F::kHasChunks) {
+        if (lined_up == LinedUp::chunks) {
+          const uint8_t* const from = row + NT < end ? rows + NT * fresh(s.rows.stride) : rows;
+          uint8_t* to = fresh(prepared.half[half ^ 1]);
+          const Chunk* chunk = prepared.chunks;
+          const auto unpack_chunk = [&]() TERCET_INLINE_LAMBDA {
+            F::unpack_chunk(*chunk++, from, to);
+            prefetch(ahead);
+            to += kBlockDims;
+            ahead += kBlockDims / F::kParts;
+          };
+          accumulate<F, RT, NT>(acc, panel_at(before), unpacked, groups * kGroupBytes, groups, ahead,
+                                unpack_chunk);
+        }
+      }
+      if (lined_up == LinedUp::not_at_all) {
         accumulate<F, RT, NT>(acc, panel_at(before), unpacked, prepared.kRoom, groups, ahead);
       }
     } else {

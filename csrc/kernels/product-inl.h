@@ -38,7 +38,8 @@ TERCET_INLINE void product_texts(const Panel& panel, const RowsView& rows, const
       if constexpr (kResidual) {
         centroid = centroids + rows.centroids[t] * size_t{kPanelRows};
         if (t + kAhead < rows.rows) {
-          prefetch_l1(reinterpret_cast<const uint8_t*>(centroids + rows.centroids[t + kAhead] * size_t{kPanelRows}));
+          prefetch_l1(
+              reinterpret_cast<const uint8_t*>(centroids + rows.centroids[t + kAhead] * size_t{kPanelRows}));
         }
       }
       Words sum[kParts] = {};

@@ -191,8 +191,8 @@ void compare(const Kernels& level, const Problem& p) {
 }
 
 void compare_all(const Kernels& level, Format format, std::mt19937& random) {
-  for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  64u,  96u,
-                             100u, 128u, 129u, 160u, 161u, 256u, 257u, 384u, 643u, 1025u}) {
+  for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  48u,  64u,  80u,  96u,  112u,
+                             100u, 128u, 129u, 144u, 160u, 161u, 176u, 256u, 257u, 384u, 643u, 1025u}) {
     for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32}) {
       compare(level, Problem(format, dim, queries, 133, random));
     }
