@@ -33,6 +33,9 @@ class CheckedKernels {
   std::deque<std::string> names_;
 };
 
+// Whether a kernel scores some rows of a format as the scalar one does, all functions of it.
+bool panels_are_right(const PanelKernels& kernel, const PanelKernels& scalar, Format format);
+
 // Those of the selected level (TERCET_ISA), resolved at first use; kernels() is their table.
 const CheckedKernels& checked_kernels();
 
