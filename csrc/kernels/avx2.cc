@@ -198,6 +198,27 @@ float pair(const T* a, const T* b, size_t dim) noexcept {
   return lanes[0];
 }
 
+float pair_distance(const float* a, const float* b, size_t dim) noexcept {
+  alignas(32) float lanes[32] = {};
+  __m256 sum[4] = {};
+  size_t k = 0;
+  for (; k + 32 <= dim; k += 32) {
+    TERCET_UNROLL for (int i = 0; i < 4; ++i) {
+      const __m256 difference = _mm256_sub_ps(load8(a + k + 8 * i), load8(b + k + 8 * i));
+      sum[i] = _mm256_fmadd_ps(difference, difference, sum[i]);
+    }
+  }
+  for (int i = 0; i < 4; ++i) _mm256_store_ps(lanes + 8 * i, sum[i]);
+  for (size_t lane = 0; k < dim; ++k, ++lane) {
+    const float difference = a[k] - b[k];
+    lanes[lane] = __builtin_fmaf(difference, difference, lanes[lane]);
+  }
+  for (int half = 16; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return 0 - lanes[0];
+}
+
 int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
   __m256i sum = _mm256_setzero_si256();
   size_t k = 0;
@@ -212,6 +233,37 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
   for (int i = 0; i < 8; ++i) total += lanes[i];
   for (; k < dim; ++k) total += query[k] * row[k];
   return total;
+}
+
+void rows_int8(const int8_t* query, const uint8_t* rows, size_t stride, const uint32_t* ids, size_t count,
+               size_t dim, int32_t* sums) noexcept {
+  const auto widen = [](const auto* p) TERCET_INLINE_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  };
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const uint8_t* row[4];
+    __m256i sum[4];
+    TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+      row[j] = rows + ids[i + j] * stride;
+      sum[j] = _mm256_setzero_si256();
+    }
+    size_t k = 0;
+    for (; k + 16 <= dim; k += 16) {
+      const __m256i q = _mm256_cvtepi8_epi16(widen(query + k));
+      TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+        sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(q, _mm256_cvtepu8_epi16(widen(row[j] + k))));
+      }
+    }
+    const __m256i folded =
+        _mm256_hadd_epi32(_mm256_hadd_epi32(sum[0], sum[1]), _mm256_hadd_epi32(sum[2], sum[3]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sums + i),
+                     _mm_add_epi32(_mm256_castsi256_si128(folded), _mm256_extracti128_si256(folded, 1)));
+    for (; k < dim; ++k) {
+      for (int j = 0; j < 4; ++j) sums[i + j] += query[k] * row[j][k];
+    }
+  }
+  for (; i < count; ++i) sums[i] = pair_int8(query, rows + ids[i] * stride, dim);
 }
 
 // ---- memory
@@ -270,8 +322,10 @@ const Kernels kAvx2Kernels = {
         panel_kernels<Distance>("avx2 fma", pack_float32),
     },
     pair<float>,
+    pair_distance,
     pair<uint16_t>,
     pair_int8,
+    rows_int8,
     maxsim_product,
     all_finite,
     read,

@@ -150,6 +150,23 @@ float pair(const T* a, const T* b, size_t dim) noexcept {
   return fold(low, high);
 }
 
+float pair_distance(const float* a, const float* b, size_t dim) noexcept {
+  __m512 low = _mm512_setzero_ps(), high = low;
+  const auto add = [&](__m512 sum, size_t k, __mmask16 in) TERCET_INLINE_LAMBDA {
+    const __m512 difference = _mm512_sub_ps(load_lanes(a + k, in), load_lanes(b + k, in));
+    return _mm512_mask3_fmadd_ps(difference, difference, sum, in);
+  };
+  size_t k = 0;
+  for (; k + 32 <= dim; k += 32) {
+    low = add(low, k, 0xffff);
+    high = add(high, k + 16, 0xffff);
+  }
+  const size_t rest = dim - k;
+  if (rest) low = add(low, k, first_lanes(rest));
+  if (rest > 16) high = add(high, k + 16, first_lanes(rest - 16));
+  return 0 - fold(low, high);
+}
+
 int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
   __m512i sum = _mm512_setzero_si512();
   size_t k = 0;
@@ -162,6 +179,46 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
                               _mm512_maskz_loadu_epi8(in, query + k));
   }
   return _mm512_reduce_add_epi32(sum);
+}
+
+// The sums of four vectors of sums.
+TERCET_INLINE __m128i fold4(const __m512i (&sums)[4]) {
+  __m256i half[4];
+  TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+    half[j] = _mm256_add_epi32(_mm512_castsi512_si256(sums[j]), _mm512_extracti64x4_epi64(sums[j], 1));
+  }
+  const __m256i folded =
+      _mm256_hadd_epi32(_mm256_hadd_epi32(half[0], half[1]), _mm256_hadd_epi32(half[2], half[3]));
+  return _mm_add_epi32(_mm256_castsi256_si128(folded), _mm256_extracti128_si256(folded, 1));
+}
+
+void rows_int8(const int8_t* query, const uint8_t* rows, size_t stride, const uint32_t* ids, size_t count,
+               size_t dim, int32_t* sums) noexcept {
+  const __mmask64 in = (uint64_t{1} << dim % 64) - 1;
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const uint8_t* row[4];
+    __m512i sum[4];
+    TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+      row[j] = rows + ids[i + j] * stride;
+      sum[j] = _mm512_setzero_si512();
+    }
+    size_t k = 0;
+    for (; k + 64 <= dim; k += 64) {
+      const __m512i q = _mm512_loadu_si512(query + k);
+      TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+        sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_loadu_si512(row[j] + k), q);
+      }
+    }
+    if (k < dim) {
+      const __m512i q = _mm512_maskz_loadu_epi8(in, query + k);
+      TERCET_UNROLL for (int j = 0; j < 4; ++j) {
+        sum[j] = _mm512_dpbusd_epi32(sum[j], _mm512_maskz_loadu_epi8(in, row[j] + k), q);
+      }
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sums + i), fold4(sum));
+  }
+  for (; i < count; ++i) sums[i] = pair_int8(query, rows + ids[i] * stride, dim);
 }
 
 // ---- memory
@@ -208,8 +265,10 @@ const Kernels kAvx512Kernels = {
         panel_kernels<Distance>("avx512 fma", pack_float32),
     },
     pair<float>,
+    pair_distance,
     pair<uint16_t>,
     pair_int8,
+    rows_int8,
     maxsim_product,
     all_finite,
     read,

@@ -94,9 +94,15 @@ struct Kernels {
   // One pair of rows, for graph search: dimensions in lanes. The sum runs over 32 partial sums (dimension k
   // goes to k % 32), folded in halves: the same order at every level.
   float (*pair_float32)(const float* a, const float* b, size_t dim) noexcept;
+  float (*pair_float32_l2)(const float* a, const float* b, size_t dim) noexcept;  // -|a - b|^2
   float (*pair_bfloat16)(const uint16_t* a, const uint16_t* b, size_t dim) noexcept;
   // Without the -128 * (sum of the query) that excess-128 adds: the caller has it, once per query.
   int32_t (*pair_int8)(const int8_t* query, const uint8_t* excess_row, size_t dim) noexcept;
+
+  // sums[i] = pair_int8 of the query with row ids[i]: a node's neighbours in a graph, `stride` bytes apart in
+  // `rows`, four of them at a time.
+  void (*rows_int8)(const int8_t* query, const uint8_t* rows, size_t stride, const uint32_t* ids,
+                    size_t count, size_t dim, int32_t* sums) noexcept;
 
   // maxsim of product codes, whose scores are sums of rows of a table (product-inl.h). The values of the
   // panel are int16 [kProductParts][kProductEntries][32] and, of residuals, [centroids][32] behind them; no

@@ -213,6 +213,27 @@ float pair(const T* a, const T* b, size_t dim) noexcept {
   return lanes[0];
 }
 
+float pair_distance(const float* a, const float* b, size_t dim) noexcept {
+  float lanes[32];
+  float32x4_t sum[8] = {};
+  size_t k = 0;
+  for (; k + 32 <= dim; k += 32) {
+    TERCET_UNROLL for (int i = 0; i < 8; ++i) {
+      const float32x4_t difference = vsubq_f32(load4(a + k + 4 * i), load4(b + k + 4 * i));
+      sum[i] = vfmaq_f32(sum[i], difference, difference);
+    }
+  }
+  TERCET_UNROLL for (int i = 0; i < 8; ++i) vst1q_f32(lanes + 4 * i, sum[i]);
+  for (size_t lane = 0; k < dim; ++k, ++lane) {
+    const float difference = a[k] - b[k];
+    lanes[lane] = __builtin_fmaf(difference, difference, lanes[lane]);
+  }
+  for (int half = 16; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return 0 - lanes[0];
+}
+
 int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
   // The products are of signed values; what is missing is 128 * (sum of the query).
   int32x4_t sum = vdupq_n_s32(0), query_sum = sum;
@@ -225,6 +246,11 @@ int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept 
   int32_t total = vaddvq_s32(sum) + 128 * vaddvq_s32(query_sum);
   for (; k < dim; ++k) total += query[k] * row[k];
   return total;
+}
+
+void rows_int8(const int8_t* query, const uint8_t* rows, size_t stride, const uint32_t* ids, size_t count,
+               size_t dim, int32_t* sums) noexcept {
+  for (size_t i = 0; i < count; ++i) sums[i] = pair_int8(query, rows + ids[i] * stride, dim);
 }
 
 // ---- memory
@@ -280,8 +306,10 @@ const Kernels kNeonKernels = {
         panel_kernels<Distance>("neon fma", pack_float32),
     },
     pair<float>,
+    pair_distance,
     pair<uint16_t>,
     pair_int8,
+    rows_int8,
     maxsim_product,
     all_finite,
     read,

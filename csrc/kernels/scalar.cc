@@ -196,10 +196,27 @@ float pair(const T* a, const T* b, size_t dim) noexcept {
   return lanes[0];
 }
 
+float pair_distance(const float* a, const float* b, size_t dim) noexcept {
+  float lanes[32] = {};
+  for (size_t k = 0; k < dim; ++k) {
+    const float difference = a[k] - b[k];
+    lanes[k % 32] = fused(difference, difference, lanes[k % 32]);
+  }
+  for (int half = 16; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return 0 - lanes[0];
+}
+
 int32_t pair_int8(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
   int32_t sum = 0;
   for (size_t k = 0; k < dim; ++k) sum += query[k] * row[k];
   return sum;
+}
+
+void rows_int8(const int8_t* query, const uint8_t* rows, size_t stride, const uint32_t* ids, size_t count,
+               size_t dim, int32_t* sums) noexcept {
+  for (size_t i = 0; i < count; ++i) sums[i] = pair_int8(query, rows + ids[i] * stride, dim);
 }
 
 void maxsim_product(const Panel& panel, const RowsView& rows, const TokenSpan* texts, size_t num_texts,
@@ -260,8 +277,10 @@ const Kernels kScalarKernels = {
         panel_kernels<Distance>("scalar", kPanelRows * 4, pack_float32),
     },
     pair<float>,
+    pair_distance,
     pair<uint16_t>,
     pair_int8,
+    rows_int8,
     maxsim_product,
     all_finite,
     read,

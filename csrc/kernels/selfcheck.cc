@@ -89,6 +89,19 @@ bool maxsim_product_is_right(MaxSim maxsim, MaxSim scalar) {
   return true;
 }
 
+bool rows_int8_is_right(decltype(Kernels::rows_int8) rows_int8, decltype(Kernels::rows_int8) scalar) {
+  constexpr uint32_t kIds[] = {6, 0, 3, 3, 5, 1, 2};
+  constexpr size_t kCount = std::size(kIds), kStride = 140;
+  return std::ranges::all_of(kPairDims, [&](size_t dim) {
+    const Pair<uint8_t> p(kStride * kCount);
+    const auto* const query = reinterpret_cast<const int8_t*>(p.a.data());
+    int32_t sums[kCount], wanted[kCount];
+    rows_int8(query, p.b.data(), kStride, kIds, kCount, dim, sums);
+    scalar(query, p.b.data(), kStride, kIds, kCount, dim, wanted);
+    return std::equal(wanted, wanted + kCount, sums);
+  });
+}
+
 bool all_finite_is_right(decltype(Kernels::all_finite) check, decltype(Kernels::all_finite)) {
   constexpr size_t kCount = 75;  // vectors of any width, and what is left over
   constexpr uint32_t kLargest = 0xff7fffff, kBad[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f810000};
@@ -119,8 +132,10 @@ bool same_functions(const PanelKernels& a, const PanelKernels& b) {
 CheckedKernels::CheckedKernels(const std::vector<const Kernels*>& levels) : table_(*levels.front()) {
   for (int i = 0; i < kFormats; ++i) choose_panels(static_cast<Format>(i), levels);
   choose(&Kernels::pair_float32, "pair_float32", levels, pair_is_right<float>);
+  choose(&Kernels::pair_float32_l2, "pair_float32_l2", levels, pair_is_right<float>);
   choose(&Kernels::pair_bfloat16, "pair_bfloat16", levels, pair_is_right<uint16_t>);
   choose(&Kernels::pair_int8, "pair_int8", levels, pair_int8_is_right);
+  choose(&Kernels::rows_int8, "rows_int8", levels, rows_int8_is_right);
   choose(&Kernels::maxsim_product, "maxsim_product", levels, maxsim_product_is_right);
   choose(&Kernels::all_finite, "all_finite", levels, all_finite_is_right);
 }

@@ -1,0 +1,99 @@
+#include "index/hnsw/beam.h"
+
+#include <algorithm>
+
+namespace tercet {
+namespace {
+
+// Where a layer begins: at the best that the one before found.
+constexpr size_t kEntries = 4;
+
+}  // namespace
+
+void Beam::run(size_t first, size_t count, BeamScratch& scratch, const std::function<void(BeamSearch&)>& begin,
+               const std::function<void(BeamSearch&)>& done) const {
+  const size_t in_flight = std::min(count, BeamScratch::kInFlight);
+  while (scratch.searches.size() < in_flight) scratch.searches.push_back(std::make_unique<BeamSearch>());
+  size_t next = first, left = count;
+  const auto fill = [&](BeamSearch& s) {
+    if (next == first + count) return;
+    s.task = next++;
+    begin(s);
+    start(s);
+  };
+  for (size_t i = 0; i < in_flight; ++i) fill(*scratch.searches[i]);
+  while (left) {
+    for (size_t i = 0; i < in_flight; ++i) {
+      BeamSearch& s = *scratch.searches[i];
+      if (s.step_ == BeamSearch::Step::done) continue;
+      advance(s);
+      if (s.step_ != BeamSearch::Step::done) continue;
+      done(s);
+      s.visited_.clear();
+      --left;
+      fill(s);
+    }
+  }
+}
+
+void Beam::start(BeamSearch& s) const {
+  s.visited_.resize(layers.back().graph->nodes());
+  s.layer_ = 0;
+  float found[NodeScores::kMost];
+  scores(s.query, entries.data(), entries.size(), found);
+  s.pool.reset(kEntries);
+  for (size_t i = 0; i < entries.size(); ++i) s.pool.insert(PoolEntry(found[i], entries[i]));
+  next_layer(s);
+}
+
+// Goes on from what is in the pool.
+void Beam::next_layer(BeamSearch& s) const {
+  PoolEntry best[kEntries];
+  const size_t count = std::min(s.pool.size(), kEntries);
+  std::copy(s.pool.begin(), s.pool.begin() + count, best);
+  s.visited_.clear();
+  s.pool.reset(layers[s.layer_].width);
+  for (size_t i = 0; i < count; ++i) {
+    s.visited_.insert(best[i].node());
+    s.pool.insert(PoolEntry(best[i].score(), best[i].node()));
+  }
+  next_node(s);
+}
+
+void Beam::advance(BeamSearch& s) const {
+  if (s.step_ == BeamSearch::Step::neighbours) {
+    const Graph& graph = *layers[s.layer_].graph;
+    const uint32_t* const row = graph.row(s.node_);
+    s.frontier_size_ = 0;
+    for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
+      if (!s.visited_.insert(row[i])) continue;
+      s.frontier_[s.frontier_size_++] = row[i];
+      scores.prefetch(row[i]);
+    }
+    if (s.frontier_size_) {
+      s.step_ = BeamSearch::Step::scores;
+    } else {
+      next_node(s);
+    }
+    return;
+  }
+  float found[NodeScores::kMost];
+  scores(s.query, s.frontier_, s.frontier_size_, found);
+  for (size_t i = 0; i < s.frontier_size_; ++i) s.pool.insert(PoolEntry(found[i], s.frontier_[i]));
+  next_node(s);
+}
+
+void Beam::next_node(BeamSearch& s) const {
+  s.node_ = s.pool.expand_next();
+  if (s.node_ == kNoNode) {
+    s.step_ = BeamSearch::Step::done;
+    if (++s.layer_ < layers.size()) next_layer(s);
+    return;
+  }
+  s.step_ = BeamSearch::Step::neighbours;
+  const Graph& graph = *layers[s.layer_].graph;
+  const uint32_t* const row = graph.row(s.node_);
+  for (uint32_t i = 0; i < graph.degree(); i += kCacheLine / sizeof(uint32_t)) prefetch_line(row + i);
+}
+
+}  // namespace tercet

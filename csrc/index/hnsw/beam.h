@@ -1,0 +1,65 @@
+// Beam search: from a few entry nodes towards a query, always behind the best node not yet looked behind.
+//
+// A worker carries several searches at once and goes from one to the next whenever the next step needs memory
+// that is not there yet: a hop asks for the row of neighbours, and then for the codes of those not seen before,
+// about a hundred cache lines, and while they come the other searches compute.
+#pragma once
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "index/hnsw/graph.h"
+#include "index/hnsw/node_scores.h"
+#include "index/hnsw/pool.h"
+#include "index/hnsw/visited.h"
+
+namespace tercet {
+
+// One search in flight.
+struct BeamSearch {
+  Pool pool;
+  Int8Query query;
+  size_t task = 0;
+
+ private:
+  friend struct Beam;
+  enum class Step { neighbours, scores, done };
+  Visited visited_;
+  Step step_ = Step::done;
+  size_t layer_ = 0;
+  uint32_t node_ = kNoNode;                // whose neighbours are on their way
+  uint32_t frontier_[NodeScores::kMost];  // whose codes are on their way
+  size_t frontier_size_ = 0;
+};
+
+// What a worker needs; belongs to one at a time.
+struct BeamScratch {
+  static constexpr size_t kInFlight = 8;
+  std::vector<std::unique_ptr<BeamSearch>> searches;
+};
+
+// A graph, and how many of the best nodes a search in it keeps and looks behind: ef.
+struct Layer {
+  const Graph* graph;
+  size_t width;
+};
+
+struct Beam {
+  const NodeScores& scores;
+  std::vector<Layer> layers;       // the coarsest first; each begins where the one before ended
+  std::vector<uint32_t> entries;  // where the first one begins, up to NodeScores::kMost
+
+  // Runs tasks [first, first + count): begin(search) sets the query of search.task; done(search) finds the best
+  // nodes in the pool. The result does not depend on what else is in flight.
+  void run(size_t first, size_t count, BeamScratch& scratch, const std::function<void(BeamSearch&)>& begin,
+           const std::function<void(BeamSearch&)>& done) const;
+
+ private:
+  void start(BeamSearch& search) const;
+  // One step, up to where it has to wait for memory.
+  void advance(BeamSearch& search) const;
+  void next_node(BeamSearch& search) const;
+  void next_layer(BeamSearch& search) const;
+};
+
+}  // namespace tercet
