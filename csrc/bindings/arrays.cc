@@ -124,4 +124,11 @@ py::tuple results_to_python(Results results) {
   return py::make_tuple(ids, to_array(std::move(results.scores), {nq, k}));
 }
 
+Metric metric_of(const std::string& name) {
+  if (name == "dot") return Metric::dot;
+  if (name == "cosine") return Metric::cosine;
+  if (name == "l2") return Metric::l2;
+  fail(ErrorKind::value, "metric: expected \"dot\", \"cosine\" or \"l2\", got \"", name, "\"");
+}
+
 }  // namespace tercet

@@ -68,4 +68,7 @@ py::array_t<T> to_array(std::vector<T> values, std::vector<py::ssize_t> shape) {
   return py::array_t<T>(std::move(shape), owner->data(), base);
 }
 
+// Throws Error for what is no metric.
+Metric metric_of(const std::string& name);
+
 }  // namespace tercet

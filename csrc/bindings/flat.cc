@@ -6,13 +6,6 @@
 namespace tercet {
 namespace {
 
-Metric metric_of(const std::string& name) {
-  if (name == "dot") return Metric::dot;
-  if (name == "cosine") return Metric::cosine;
-  if (name == "l2") return Metric::l2;
-  fail(ErrorKind::value, "metric: expected \"dot\", \"cosine\" or \"l2\", got \"", name, "\"");
-}
-
 py::object add(FlatIndex& index, const py::array& vectors, const py::object& ids, size_t threads) {
   const RowsView rows = float_rows(vectors, index.dim(), "vectors");
   std::optional<Ids> wanted;

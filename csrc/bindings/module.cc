@@ -11,6 +11,7 @@ void register_dlpack(pybind11::module_& m);
 void register_codebook(pybind11::module_& m);
 void register_scoring(pybind11::module_& m);
 void register_flat(pybind11::module_& m);
+void register_hnsw(pybind11::module_& m);
 void register_multivector(pybind11::module_& m);
 void register_pooling(pybind11::module_& m);
 }  // namespace tercet
@@ -24,6 +25,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   tercet::register_codebook(m);
   tercet::register_scoring(m);
   tercet::register_flat(m);
+  tercet::register_hnsw(m);
   tercet::register_multivector(m);
   tercet::register_pooling(m);
 }

@@ -1,7 +1,7 @@
 """Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking; on numpy alone."""
 
 from tercet._core import __version__
-from tercet.indexes import FlatIndex, MultiVectorIndex, open
+from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
 from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
@@ -9,6 +9,7 @@ from tercet.types import Hit, Hits, TokenVectors
 
 __all__ = [
     "FlatIndex",
+    "HNSWIndex",
     "Hit",
     "Hits",
     "MultiVectorIndex",

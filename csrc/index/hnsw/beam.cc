@@ -61,26 +61,69 @@ void Beam::next_layer(BeamSearch& s) const {
 }
 
 void Beam::advance(BeamSearch& s) const {
-  if (s.step_ == BeamSearch::Step::neighbours) {
-    const Graph& graph = *layers[s.layer_].graph;
-    const uint32_t* const row = graph.row(s.node_);
-    s.frontier_size_ = 0;
-    for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
-      if (!s.visited_.insert(row[i])) continue;
+  switch (s.step_) {
+    case BeamSearch::Step::neighbours:
+      return take_neighbours(s);
+    case BeamSearch::Step::behind_neighbours:
+      return take_behind_neighbours(s);
+    default:
+      return score_frontier(s);
+  }
+}
+
+void Beam::take_neighbours(BeamSearch& s) const {
+  const Graph& graph = *layers[s.layer_].graph;
+  const NodeBits* const allowed = s.layer_ + 1 == layers.size() ? s.allowed : nullptr;
+  const uint32_t* const row = graph.row(s.node_);
+  s.frontier_size_ = 0;
+  s.behind_.clear();
+  for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
+    if (allowed && !allowed->has(row[i])) {
+      s.behind_.push_back(row[i]);
+      prefetch_row(graph, row[i]);
+    } else if (s.visited_.insert(row[i])) {
       s.frontier_[s.frontier_size_++] = row[i];
       scores.prefetch(row[i]);
     }
-    if (s.frontier_size_) {
-      s.step_ = BeamSearch::Step::scores;
-    } else {
-      next_node(s);
-    }
-    return;
   }
+  if (!s.behind_.empty()) {
+    s.step_ = BeamSearch::Step::behind_neighbours;
+  } else if (s.frontier_size_) {
+    s.step_ = BeamSearch::Step::scores;
+  } else {
+    next_node(s);
+  }
+}
+
+// As many as a node without forbidden neighbours would have: then a hop costs the same.
+void Beam::take_behind_neighbours(BeamSearch& s) const {
+  const Graph& graph = *layers[s.layer_].graph;
+  for (const uint32_t node : s.behind_) {
+    const uint32_t* const row = graph.row(node);
+    for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
+      if (s.frontier_size_ >= graph.degree()) break;
+      if (!s.allowed->has(row[i]) || !s.visited_.insert(row[i])) continue;
+      s.frontier_[s.frontier_size_++] = row[i];
+      scores.prefetch(row[i]);
+    }
+  }
+  if (s.frontier_size_) {
+    s.step_ = BeamSearch::Step::scores;
+  } else {
+    next_node(s);
+  }
+}
+
+void Beam::score_frontier(BeamSearch& s) const {
   float found[NodeScores::kMost];
   scores(s.query, s.frontier_, s.frontier_size_, found);
   for (size_t i = 0; i < s.frontier_size_; ++i) s.pool.insert(PoolEntry(found[i], s.frontier_[i]));
   next_node(s);
+}
+
+void Beam::prefetch_row(const Graph& graph, uint32_t node) const {
+  const uint32_t* const row = graph.row(node);
+  for (uint32_t i = 0; i < graph.degree(); i += kCacheLine / sizeof(uint32_t)) prefetch_line(row + i);
 }
 
 void Beam::next_node(BeamSearch& s) const {
@@ -91,9 +134,7 @@ void Beam::next_node(BeamSearch& s) const {
     return;
   }
   s.step_ = BeamSearch::Step::neighbours;
-  const Graph& graph = *layers[s.layer_].graph;
-  const uint32_t* const row = graph.row(s.node_);
-  for (uint32_t i = 0; i < graph.degree(); i += kCacheLine / sizeof(uint32_t)) prefetch_line(row + i);
+  prefetch_row(*layers[s.layer_].graph, s.node_);
 }
 
 }  // namespace tercet

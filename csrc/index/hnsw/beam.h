@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "index/hnsw/bits.h"
 #include "index/hnsw/graph.h"
 #include "index/hnsw/node_scores.h"
 #include "index/hnsw/pool.h"
@@ -19,17 +20,21 @@ namespace tercet {
 struct BeamSearch {
   Pool pool;
   Int8Query query;
+  // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that are
+  // not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
+  const NodeBits* allowed = nullptr;
   size_t task = 0;
 
  private:
   friend struct Beam;
-  enum class Step { neighbours, scores, done };
+  enum class Step { neighbours, behind_neighbours, scores, done };
   Visited visited_;
   Step step_ = Step::done;
   size_t layer_ = 0;
   uint32_t node_ = kNoNode;                // whose neighbours are on their way
   uint32_t frontier_[NodeScores::kMost];  // whose codes are on their way
   size_t frontier_size_ = 0;
+  std::vector<uint32_t> behind_;  // neighbours that are not allowed, whose rows are on their way
 };
 
 // What a worker needs; belongs to one at a time.
@@ -58,6 +63,10 @@ struct Beam {
   void start(BeamSearch& search) const;
   // One step, up to where it has to wait for memory.
   void advance(BeamSearch& search) const;
+  void take_neighbours(BeamSearch& search) const;
+  void take_behind_neighbours(BeamSearch& search) const;
+  void score_frontier(BeamSearch& search) const;
+  void prefetch_row(const Graph& graph, uint32_t node) const;
   void next_node(BeamSearch& search) const;
   void next_layer(BeamSearch& search) const;
 };

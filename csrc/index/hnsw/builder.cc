@@ -180,6 +180,31 @@ void GraphBuilder::link(const uint32_t* nodes, Neighbours neighbours) {
   add_to_rows(nodes, neighbours);
 }
 
+void GraphBuilder::set_row(uint32_t node, std::vector<uint32_t>& nodes, Scratch& s) {
+  if (nodes.size() <= graph_.degree()) {
+    graph_.set(node, nodes.data(), nodes.size());
+    return;
+  }
+  s.own.resize(scores_.rows().dim);
+  const Int8Query query = scores_.query_of(node, query_factor(), s.own.data());
+  s.candidates.clear();
+  s.found.resize(NodeScores::kMost);
+  for (size_t begin = 0; begin < nodes.size(); begin += NodeScores::kMost) {
+    const size_t n = std::min(NodeScores::kMost, nodes.size() - begin);
+    scores_(query, nodes.data() + begin, n, s.found.data());
+    for (size_t i = 0; i < n; ++i) s.candidates.push_back({s.found[i], nodes[begin + i]});
+  }
+  const TieBreak ties;
+  const BetterThan better{&ties};
+  // Children first: it must keep them.
+  std::sort(s.candidates.begin(), s.candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    const bool child_a = graph_.parent(a.row) == node, child_b = graph_.parent(b.row) == node;
+    return child_a != child_b ? child_a : better(a, b);
+  });
+  prune(node, std::max<size_t>(most(), graph_.children(node)), s);
+  graph_.set(node, s.chosen.data(), s.chosen.size());
+}
+
 // Makes the nodes neighbours of their neighbours.
 void GraphBuilder::add_to_rows(const uint32_t* nodes, const Neighbours& neighbours) {
   // Grouped by who gets a neighbour.
@@ -207,29 +232,82 @@ void GraphBuilder::add_to_rows(const uint32_t* nodes, const Neighbours& neighbou
       for (size_t i = starts[t]; i < starts[t + 1]; ++i) {
         if (std::find(all.begin(), all.end(), edges[i].second) == all.end()) all.push_back(edges[i].second);
       }
-      if (all.size() <= graph_.degree()) {
-        graph_.set(node, all.data(), all.size());
-        continue;
-      }
-      s.own.resize(scores_.rows().dim);
-      const Int8Query query = scores_.query_of(node, query_factor(), s.own.data());
-      s.candidates.clear();
-      s.found.resize(NodeScores::kMost);
-      for (size_t begin = 0; begin < all.size(); begin += NodeScores::kMost) {
-        const size_t n = std::min(NodeScores::kMost, all.size() - begin);
-        scores_(query, all.data() + begin, n, s.found.data());
-        for (size_t i = 0; i < n; ++i) s.candidates.push_back({s.found[i], all[begin + i]});
-      }
-      const TieBreak ties;
-      const BetterThan better{&ties};
-      std::sort(s.candidates.begin(), s.candidates.end(), [&](const Candidate& a, const Candidate& b) {
-        const bool child_a = graph_.parent(a.row) == node, child_b = graph_.parent(b.row) == node;
-        return child_a != child_b ? child_a : better(a, b);
-      });
-      prune(node, most(), s);
-      graph_.set(node, s.chosen.data(), s.chosen.size());
+      set_row(node, all, s);
     }
   });
+}
+
+std::vector<uint32_t> GraphBuilder::take_out(const NodeBits& gone) {
+  rewire(gone);
+  for (uint32_t node = 0; node < graph_.nodes(); ++node) {
+    if (!graph_.has(node) || !gone.has(node)) continue;
+    graph_.set(node, nullptr, 0);
+    graph_.set_parent(node, kNoNode);
+    if (node == graph_.root()) graph_.set_root(kNoNode);
+  }
+  return replant();
+}
+
+// Neighbours that are gone are replaced by theirs (Singh et al., "FreshDiskANN", 2021).
+void GraphBuilder::rewire(const NodeBits& gone) {
+  constexpr size_t kNodes = 1024;
+  const size_t tasks = (graph_.nodes() + kNodes - 1) / kNodes;
+  std::vector<Scratch> scratch(worker_count(tasks, options_.threads));
+  parallel_for(tasks, options_.threads, [&](size_t task, size_t worker) {
+    std::vector<uint32_t> all;
+    const size_t end = std::min((task + 1) * kNodes, graph_.nodes());
+    for (auto node = static_cast<uint32_t>(task * kNodes); node < end; ++node) {
+      if (!graph_.has(node) || gone.has(node)) continue;
+      const uint32_t* const row = graph_.row(node);
+      const uint32_t* const row_end = row + graph_.count(node);
+      if (std::none_of(row, row_end, [&](uint32_t n) { return gone.has(n); })) continue;
+      all.clear();
+      const auto take = [&](uint32_t n) {
+        if (n != node && !gone.has(n)) all.push_back(n);
+      };
+      for (const uint32_t* n = row; n != row_end; ++n) {
+        take(*n);
+        if (!gone.has(*n)) continue;
+        const uint32_t* const behind = graph_.row(*n);  // rows of those who are gone do not change here
+        std::for_each(behind, behind + graph_.count(*n), take);
+      }
+      std::sort(all.begin(), all.end());
+      all.erase(std::unique(all.begin(), all.end()), all.end());
+      set_row(node, all, scratch[worker]);
+    }
+  });
+}
+
+// Makes a new tree of the edges there are. What it does not reach is cut off from the graph.
+std::vector<uint32_t> GraphBuilder::replant() {
+  std::vector<uint32_t> lost, queue;
+  NodeBits reached;
+  reached.resize(graph_.nodes());
+  std::vector<uint32_t> members;
+  for (uint32_t node = 0; node < graph_.nodes(); ++node) {
+    if (graph_.has(node) && graph_.in_tree(node)) members.push_back(node);
+  }
+  if (graph_.root() == kNoNode && !members.empty()) graph_.set_root(members[0]);
+  for (const uint32_t node : members) graph_.set_parent(node, kNoNode);
+  if (graph_.root() != kNoNode) {
+    queue.push_back(graph_.root());
+    reached.insert(graph_.root());
+  }
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const uint32_t node = queue[i];
+    const uint32_t* const row = graph_.row(node);
+    for (uint32_t n = 0; n < graph_.degree() && row[n] != kNoNode; ++n) {
+      if (reached.has(row[n])) continue;
+      reached.insert(row[n]);
+      graph_.set_parent(row[n], node);
+      queue.push_back(row[n]);
+    }
+  }
+  for (const uint32_t node : members) {
+    if (!reached.has(node)) lost.push_back(node);
+  }
+  for (const uint32_t node : lost) graph_.set(node, nullptr, 0);
+  return lost;
 }
 
 }  // namespace tercet

@@ -9,6 +9,7 @@
 
 #include "core/topk.h"
 #include "index/hnsw/beam.h"
+#include "index/hnsw/bits.h"
 
 namespace tercet {
 
@@ -39,6 +40,11 @@ class GraphBuilder {
   Neighbours find(const uint32_t* nodes, size_t count) const;
   void link(const uint32_t* nodes, Neighbours neighbours);
 
+  // Takes the nodes in `gone` out of the graph: who had one of them as a neighbour chooses from its neighbours
+  // instead. Returns the nodes that cannot be reached any more, ascending; they are out of the graph too, and have
+  // to be linked again.
+  std::vector<uint32_t> take_out(const NodeBits& gone);
+
  private:
   // Of one worker.
   struct Scratch {
@@ -53,6 +59,10 @@ class GraphBuilder {
 
   // Gives each node of a batch a parent.
   void adopt(const uint32_t* nodes, Neighbours& neighbours);
+  void rewire(const NodeBits& gone);
+  std::vector<uint32_t> replant();
+  // Sets the row of a node to as many of `nodes` as it has room for, pruned if there are more.
+  void set_row(uint32_t node, std::vector<uint32_t>& nodes, Scratch& scratch);
   void add_to_rows(const uint32_t* nodes, const Neighbours& neighbours);
   size_t most() const { return graph_.degree() * 3 / 4; }  // leaves room for those who come to a node
   // The neighbours of a node out of candidates, the best first: into scratch.chosen, at most `most`.

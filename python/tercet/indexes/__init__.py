@@ -6,9 +6,10 @@ import os
 
 from tercet.indexes import storage
 from tercet.indexes.flat import FlatIndex
+from tercet.indexes.hnsw import HNSWIndex
 from tercet.indexes.multivector import MultiVectorIndex
 
-__all__ = ["FlatIndex", "MultiVectorIndex", "open"]
+__all__ = ["FlatIndex", "HNSWIndex", "MultiVectorIndex", "open"]
 
 
 def open(path: str | os.PathLike[str]) -> FlatIndex | MultiVectorIndex:

@@ -37,7 +37,7 @@ TokenCodec: TypeAlias = Codec | Literal["residual2", "residual1", "pq16"]
 class BaseIndex(ABC):
     """Ids and bookkeeping over a native index. Not public: use FlatIndex or MultiVectorIndex."""
 
-    _native: _core.FlatIndex | _core.MultiVectorIndex
+    _native: _core.FlatIndex | _core.HNSWIndex | _core.MultiVectorIndex
     dim: int
     codec: str
     seed: int

@@ -1,0 +1,75 @@
+#include "index/hnsw/hnsw.h"
+
+#include "bindings/arrays.h"
+
+namespace tercet {
+namespace {
+
+py::object add(HNSWIndex& index, const py::array& vectors, const py::object& ids, size_t threads) {
+  const RowsView rows = float_rows(vectors, index.dim(), "vectors");
+  std::optional<Ids> wanted;
+  if (!ids.is_none()) wanted = ids_of(ids);
+  const bool given = wanted.has_value();
+  Ids used;
+  without_gil([&] {
+    used = index.add(reinterpret_cast<const float*>(rows.data), rows.stride / sizeof(float), rows.rows,
+                     std::move(wanted), threads_of(threads));
+  });
+  return given ? ids : ids_to_python(std::move(used));
+}
+
+py::tuple search(const HNSWIndex& index, const py::array_t<float, py::array::c_style>& queries, size_t k,
+                 const py::list& filters, size_t ef, bool exact, size_t threads) {
+  const RowsView rows = float_rows(queries, index.dim(), "queries");
+  const Filters allowed = filters_of(filters);
+  Results results;
+  without_gil(
+      [&] { results = index.search(queries.data(), rows.rows, k, allowed, ef, exact, threads_of(threads)); });
+  return results_to_python(std::move(results));
+}
+
+py::array_t<float> get(const HNSWIndex& index, const py::object& ids) {
+  const Ids wanted = ids_of(ids);
+  std::vector<float> rows;
+  without_gil([&] { rows = index.get(wanted); });
+  const auto n = static_cast<py::ssize_t>(rows.size() / index.dim());
+  return to_array(std::move(rows), {n, static_cast<py::ssize_t>(index.dim())});
+}
+
+}  // namespace
+
+void register_hnsw(py::module_& m) {
+  py::class_<HNSWIndex>(m, "HNSWIndex")
+      .def(py::init([](uint32_t dim, const std::string& metric, uint32_t degree, size_t ef_construction,
+                       uint64_t seed, bool rescore) {
+             return std::make_unique<HNSWIndex>(dim, metric_of(metric),
+                                                HNSWOptions{degree, ef_construction, seed}, rescore);
+           }),
+           py::arg("dim"), py::arg("metric"), py::arg("m"), py::arg("ef_construction"), py::arg("seed"),
+           py::arg("rescore"))
+      .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
+      .def(
+          "remove",
+          [](HNSWIndex& index, const py::object& ids) {
+            const Ids given = ids_of(ids);
+            without_gil([&] { index.remove(given); });
+          },
+          py::arg("ids"))
+      .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("ef"),
+           py::arg("exact"), py::arg("threads"))
+      .def("get", &get, py::arg("ids"))
+      .def(
+          "contains",
+          [](const HNSWIndex& index, const py::object& id) {
+            const Ids one = ids_of(id);
+            return waiting([&] { return index.contains(one); });
+          },
+          py::arg("id"))
+      .def("ids", [](const HNSWIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
+      .def("size", [](const HNSWIndex& index) { return waiting([&] { return index.size(); }); })
+      .def("removed", [](const HNSWIndex& index) { return waiting([&] { return index.removed(); }); })
+      .def("mean_degree", [](const HNSWIndex& index) { return waiting([&] { return index.mean_degree(); }); })
+      .def("bytes", [](const HNSWIndex& index) { return waiting([&] { return index.bytes(); }); });
+}
+
+}  // namespace tercet

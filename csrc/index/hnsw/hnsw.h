@@ -1,0 +1,100 @@
+// HNSWIndex: a graph over int8 codes, whose best are scored again by the float32 vectors.
+//
+// Vectors have nodes, which keep their number as long as they live; ids have slots (ids.h), which do not. A removed
+// vector's node stays in the graph, passed through but never found, until there are many: then the graph is
+// repaired around them and their nodes are used again.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/shared_lock.h"
+#include "index/code_store.h"
+#include "index/hnsw/bits.h"
+#include "index/hnsw/builder.h"
+#include "index/ids.h"
+#include "index/search.h"
+
+namespace tercet {
+
+struct HNSWOptions {
+  uint32_t m = 16;               // a node has up to 2 m neighbours
+  size_t ef_construction = 200;  // width of the beam that finds them
+  uint64_t seed = 0;
+};
+
+// Thread-safe: searches run while one thread adds; of add and remove, one at a time.
+class HNSWIndex {
+ public:
+  // `rescore`: the float32 vectors are kept beside the codes, and scores are theirs.
+  HNSWIndex(uint32_t dim, Metric metric, const HNSWOptions& options, bool rescore);
+
+  // As FlatIndex::add. Searches find none of the vectors before it returns, and all after.
+  Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads);
+  void remove(const Ids& ids);
+  // `ef`: the width of the beam, at least k. Always min(k, allowed) hits. `exact`: the best of all by the float32
+  // vectors, or by the codes without them.
+  Results search(const float* queries, size_t count, size_t k, const Filters& filters, size_t ef, bool exact,
+                 size_t threads) const;
+  // Rows of ids, [count, dim]: the vectors, or what their codes stand for.
+  std::vector<float> get(const Ids& ids) const;
+
+  bool contains(const Ids& one) const;
+  Ids ids() const;
+  size_t size() const;
+  size_t bytes() const;
+  uint32_t dim() const { return store_.dim(); }
+  // Of a graph: how many nodes are removed but not yet used again, and neighbours of a node in the mean.
+  size_t removed() const;
+  double mean_degree() const;
+
+ private:
+  using Hits = std::vector<Candidate>;  // rows are nodes
+
+  bool has_bias() const { return metric_ == Metric::l2; }
+  float limit() const;
+  size_t most_nodes() const { return slot_of_.size(); }
+  void resize(size_t nodes);
+  void encode(uint32_t node, const float* vector, float* scratch) noexcept;
+  RowsView rows() const;
+  std::vector<Layer> upper_layers() const;
+  // Nodes for `count` vectors: those that are free, then new ones.
+  std::vector<uint32_t> take_nodes(size_t count);
+  void insert(const std::vector<uint32_t>& nodes, size_t threads);
+  void abandon(const std::vector<uint32_t>& nodes) noexcept;
+  void choose_entries();
+  void forget(uint32_t node);
+  // Takes removed nodes out of the graph.
+  void repair(size_t threads);
+
+  struct Plan;  // of queries that share a filter
+  void scan(const Plan& plan, std::vector<Hits>& hits) const;
+  void walk(const Plan& plan, std::vector<Hits>& hits) const;
+  void rescore(const float* query, Hits& hits, size_t k) const;
+  std::unique_ptr<BeamScratch> take_scratch() const;
+  void give_scratch(std::unique_ptr<BeamScratch> scratch) const;
+
+  Metric metric_;
+  HNSWOptions options_;
+  CodeStore store_;                // by node, as all below
+  AlignedVector<float> originals_;  // empty without rescoring
+  bool keeps_originals_;
+  std::vector<float> bias_;  // of distances: -|x|^2 of what the codes stand for
+  Graph base_, upper_;
+  std::vector<uint32_t> entries_;  // where searches begin, in the upper layer
+  std::vector<uint32_t> slot_of_;  // kNoNode: removed, free, or not yet there
+  std::vector<uint32_t> node_of_;  // by slot
+  NodeBits live_;
+  std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
+  IdTable ids_;
+
+  mutable SharedLock mutex_;      // of everything above
+  std::mutex change_;             // one change at a time; taken before mutex_
+  mutable std::mutex scratch_mutex_;
+  mutable std::vector<std::unique_ptr<BeamScratch>> scratch_;
+};
+
+}  // namespace tercet

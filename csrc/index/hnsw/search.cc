@@ -1,0 +1,199 @@
+// How an HNSWIndex answers: by the graph, or where few vectors are allowed by comparing with all of them.
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <numeric>
+#include <shared_mutex>
+#include <utility>
+
+#include "codec/quantise.h"
+#include "core/error.h"
+#include "core/parallel.h"
+#include "index/hnsw/hnsw.h"
+#include "index/metric.h"
+#include "index/scan.h"
+
+namespace tercet {
+namespace {
+
+// How many of the best by their codes are scored again: recall@10 of int8 is above 0.99 among twice as many.
+constexpr size_t kRescored = 2;
+
+// Nanoseconds, roughly (384 dimensions): a row compared with a query of its own, with one of many at once, and a
+// node that the beam keeps, with all that is compared for it. Only the choice between two right ways depends on
+// them.
+constexpr double kScanRow = 20, kScanRowOfMany = 1, kWalkNode = 500;
+
+}  // namespace
+
+struct HNSWIndex::Plan {
+  const float* queries;  // prepared, [count, dim]
+  size_t first, count;
+  size_t k, ef;
+  const std::vector<uint32_t>* nodes = nullptr;  // that are allowed, ascending; null: all that live
+  const NodeBits* allowed = nullptr;             // the same; null: every node of the graph
+  bool exact = false;
+  size_t threads;
+};
+
+std::unique_ptr<BeamScratch> HNSWIndex::take_scratch() const {
+  const std::lock_guard<std::mutex> lock(scratch_mutex_);
+  if (scratch_.empty()) return std::make_unique<BeamScratch>();
+  std::unique_ptr<BeamScratch> scratch = std::move(scratch_.back());
+  scratch_.pop_back();
+  return scratch;
+}
+
+void HNSWIndex::give_scratch(std::unique_ptr<BeamScratch> scratch) const {
+  const std::lock_guard<std::mutex> lock(scratch_mutex_);
+  scratch_.push_back(std::move(scratch));
+}
+
+// The best k of what is in `hits`, by the float32 vectors if they are kept, in the order of scores and ids.
+void HNSWIndex::rescore(const float* query, Hits& hits, size_t k) const {
+  if (keeps_originals_) {
+    const auto pair = metric_ == Metric::l2 ? kernels().pair_float32_l2 : kernels().pair_float32;
+    for (const Candidate& c : hits) {
+      const float* const row = originals_.data() + size_t{c.row} * dim();
+      for (size_t i = 0; i < dim(); i += kCacheLine / sizeof(float)) prefetch_line(row + i);
+    }
+    for (Candidate& c : hits) c.score = pair(query, originals_.data() + size_t{c.row} * dim(), dim());
+  } else if (metric_ == Metric::l2) {  // what the codes lack of a distance
+    const auto offset = static_cast<float>(squared_norm(query, dim()));
+    for (Candidate& c : hits) c.score = std::min(c.score - offset, 0.0f);
+  }
+  for (Candidate& c : hits) c.row = slot_of_[c.row];
+  const size_t kept = std::min(k, hits.size());
+  std::partial_sort(hits.begin(), hits.begin() + static_cast<long>(kept), hits.end(), BetterThan{&ids_});
+  hits.resize(kept);
+}
+
+void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
+  const uint32_t d = dim();
+  const float* const queries = plan.queries + plan.first * d;
+  ScanRows source;
+  source.rows = rows();
+  std::vector<uint32_t> live;
+  if (plan.nodes) {
+    source.list = plan.nodes->data();
+    source.list_size = plan.nodes->size();
+  } else if (node_of_.size() != most_nodes()) {
+    live = node_of_;
+    std::sort(live.begin(), live.end());
+    source.list = live.data();
+    source.list_size = live.size();
+  }
+  std::vector<std::vector<Candidate>> found;
+  if (plan.exact && keeps_originals_) {
+    source.rows.data = reinterpret_cast<const uint8_t*>(originals_.data());
+    source.rows.stride = d * sizeof(float);
+    source.rows.format = metric_ == Metric::l2 ? Format::float32_l2 : Format::float32;
+    source.rows.scales = nullptr;
+    source.rows.bias = nullptr;
+    const PackedQueries packed({reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d,
+                                source.rows.format});
+    found = scan_topk(packed, source, plan.k, TieBreak(), plan.threads);
+  } else {
+    std::vector<float> doubled(queries, queries + plan.count * d);
+    for (size_t i = 0; has_bias() && i < doubled.size(); ++i) doubled[i] *= 2;
+    found = scan_topk(store_.codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k, TieBreak(),
+                      plan.threads);
+  }
+  parallel_for(plan.count, plan.threads, [&](size_t i, size_t) {
+    hits[plan.first + i] = std::move(found[i]);
+    rescore(queries + i * d, hits[plan.first + i], plan.k);
+  });
+}
+
+void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
+  const uint32_t d = dim();
+  const NodeScores scores(rows());
+  std::vector<Layer> layers = upper_layers();
+  layers.push_back({&base_, std::max(plan.ef, plan.k)});
+  const Beam beam{scores, std::move(layers), entries_};
+  const size_t kept = kRescored * plan.k;
+  // As many tasks as there are threads, so that each has several searches in flight.
+  const size_t workers = worker_count(plan.count, plan.threads);
+  const size_t share = std::clamp<size_t>((plan.count + workers - 1) / workers, 1, 256);
+  parallel_for((plan.count + share - 1) / share, plan.threads, [&](size_t task, size_t) {
+    const size_t begin = task * share, n = std::min(share, plan.count - begin);
+    std::unique_ptr<BeamScratch> scratch = take_scratch();
+    std::vector<int8_t> codes(n * d);
+    beam.run(
+        0, n, *scratch,
+        [&](BeamSearch& search) {
+          const float* const query = plan.queries + (plan.first + begin + search.task) * d;
+          int8_t* const own = codes.data() + search.task * d;
+          const float scale = largest_magnitude(query, d) / 127;
+          quantise(query, d, scale, 0, reinterpret_cast<uint8_t*>(own));
+          search.query = {own, -128 * std::accumulate(own, own + d, 0), (has_bias() ? 2 : 1) * scale};
+          search.allowed = plan.allowed;
+        },
+        [&](BeamSearch& search) {
+          Hits& own = hits[plan.first + begin + search.task];
+          own.clear();
+          for (const PoolEntry& entry : search.pool) {
+            if (own.size() == kept) break;
+            if (plan.allowed && !plan.allowed->has(entry.node())) continue;
+            own.push_back({entry.score(), entry.node()});
+          }
+          rescore(plan.queries + (plan.first + begin + search.task) * d, own, plan.k);
+        });
+    give_scratch(std::move(scratch));
+  });
+}
+
+Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Filters& filters, size_t ef,
+                          bool exact, size_t threads) const {
+  const uint32_t d = dim();
+  check_values(queries, d, count, d, limit(), "queries", threads);
+  check_filters(filters, count);
+  std::vector<float> prepared(queries, queries + count * d);
+  for (size_t q = 0; q < count && metric_ == Metric::cosine; ++q) {
+    normalise(prepared.data() + q * d, d, prepared.data() + q * d);
+  }
+
+  const std::shared_lock lock(mutex_);
+  std::vector<Hits> hits(count);
+  const auto answer = [&](size_t first, size_t n, const Filter* filter) {
+    Plan plan{prepared.data(), first, n, k, ef, nullptr, nullptr, exact, threads};
+    std::vector<uint32_t> nodes;
+    NodeBits allowed;
+    size_t allowed_count = node_of_.size();
+    if (filter && !std::holds_alternative<std::monostate>(*filter)) {
+      allowed.resize(most_nodes());
+      for (const uint32_t slot : allowed_slots(*filter, ids_)) {
+        nodes.push_back(node_of_[slot]);
+        allowed.insert(node_of_[slot]);
+      }
+      std::sort(nodes.begin(), nodes.end());
+      allowed_count = nodes.size();
+      plan.nodes = &nodes;
+      plan.allowed = &allowed;
+    } else if (node_of_.size() != most_nodes()) {
+      plan.allowed = &live_;
+    }
+    if (allowed_count == 0) return;
+    const auto by_scan = static_cast<double>(allowed_count) *
+                         (kScanRow + kScanRowOfMany * static_cast<double>(n));
+    const auto by_walk = kWalkNode * static_cast<double>(std::max(ef, k)) * static_cast<double>(n);
+    if (exact || allowed_count <= k || by_scan < by_walk) return scan(plan, hits);
+    walk(plan, hits);
+    // Where the graph did not lead to enough of what is allowed.
+    for (size_t q = first; q < first + n; ++q) {
+      if (hits[q].size() >= std::min(k, allowed_count)) continue;
+      Plan again = plan;
+      again.first = q;
+      again.count = 1;
+      scan(again, hits);
+    }
+  };
+  if (filters.size() <= 1) {
+    answer(0, count, filters.empty() ? nullptr : &filters[0]);
+  } else {
+    for (size_t q = 0; q < count; ++q) answer(q, 1, &filters[q]);
+  }
+  return make_results(hits, k, ids_);
+}
+
+}  // namespace tercet
