@@ -642,3 +642,15 @@ def test_numpy_integers_are_ids(tmp_path: Path) -> None:
         assert [hit.id for hit in notes.search("cat")] == [8]
         with pytest.raises(TypeError, match="id: expected int or str, got bool"):
             notes.add([{"id": np.bool_(True), "text": "a bird"}])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_a_codec_is_trained_on_more_than_a_batch(tmp_path: Path, batch_size: int) -> None:
+    docs = [{"id": i, "text": f"word{i % 37} word{i % 11} word{i}"} for i in range(400)]
+    with Retriever.create(tmp_path / "x", encoder=WordVectors(), kind="multi", codec="residual2") as r:
+        assert r.add(docs, batch_size=batch_size) == list(range(400))
+        index = r._collection.index
+        assert index.stats()["centroids"] == 256  # of 1,200 tokens, whatever came at once
+        assert len(index) == 400
+        r.add([{"id": 400, "text": "word0"}])
+        assert r._collection.index.stats()["centroids"] == 256

@@ -41,6 +41,7 @@ double seconds(F run) {
 py::dict cpu_info() {
   py::dict names, info;
   for (int i = 0; i < kFormats; ++i) names[kFormatNames[i]] = kernels().panels[i].name;
+  names["product"] = isa_name(kernels().isa);
   std::vector<std::string> supported;
   for (Isa isa : supported_isas()) supported.emplace_back(isa_name(isa));
   info["isa"] = isa_name(kernels().isa);

@@ -43,6 +43,7 @@ class Codec {
   virtual bool is_trained_on_rows() const { return false; }
   // What training found, and back; throws Error for what it cannot have found.
   virtual std::vector<float> parameters() const { return {}; }
+  virtual size_t parameter_bytes() const { return 0; }
   virtual void restore(const std::vector<float>& parameters);
 
   size_t row_bytes(uint32_t dim) const { return tercet::row_bytes(format(), dim); }

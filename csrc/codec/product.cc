@@ -52,6 +52,9 @@ class ProductCodec final : public Codec {
   }
 
   std::vector<float> parameters() const override { return entries_; }
+  size_t parameter_bytes() const override {
+    return (entries_.size() + columns_.size() + half_squares_.size()) * sizeof(float);
+  }
 
   void restore(const std::vector<float>& parameters) override {
     require(parameters.size() == entries_.size(), "parameters of the codec: expected ", entries_.size(),

@@ -13,7 +13,7 @@ size_t CodeStore::bytes() const {
   if (codebook_) {
     const Centroids& c = codebook_->centroids();
     bytes += c.codes().size() + c.size() * (sizeof(uint16_t) + sizeof(float)) +
-             codebook_->offsets().size() * sizeof(uint32_t);
+             codebook_->offsets().size() * sizeof(uint32_t) + codec_->parameter_bytes();
   }
   return bytes;
 }

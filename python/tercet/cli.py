@@ -77,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         default="single",
         help="one vector per document, or one per token (late interaction)",
     )
-    index.add_argument("--codec", metavar="CODEC", help="float32, bfloat16, int8, int4, int2 or binary")
+    index.add_argument(
+        "--codec",
+        metavar="CODEC",
+        help="float32, bfloat16, int8, int4, int2 or binary; for multi also residual2, residual1 or pq16",
+    )
     index.add_argument("--force", action="store_true", help="replace an index that is there")
     index.set_defaults(run=_index)
 

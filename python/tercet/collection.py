@@ -32,6 +32,8 @@ Index: TypeAlias = FlatIndex | MultiVectorIndex
 
 _CLASSES: dict[str, Any] = {"single": FlatIndex, "multi": MultiVectorIndex}
 
+TRAINING_TOKENS = 65536  # that documents wait for, where a codec has to be trained
+
 
 @dataclass(frozen=True)
 class _State:
@@ -50,9 +52,30 @@ class Change:
         self.removed: list[int] = []
         self._store = store
         self._lock = lock
+        self._waiting: list[tuple[Sequence[Document], Any]] = []
+        self._tokens = 0
 
     def insert(self, documents: Sequence[Document], vectors: Any) -> None:
-        """Add documents with their vectors; one whose id exists is replaced."""
+        """Add documents with their vectors; one whose id exists is replaced.
+
+        Where the codec is not trained yet, they wait until there are enough for that, or :meth:`finish`.
+        """
+        if isinstance(self.index, FlatIndex) or self.index.trained:
+            return self._insert(documents, vectors)
+        self._waiting.append((documents, vectors))
+        self._tokens += sum(len(tokens) for tokens in vectors)
+        if self._tokens >= TRAINING_TOKENS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Add what still waits."""
+        waiting, self._waiting = self._waiting, []
+        if isinstance(self.index, MultiVectorIndex) and self._tokens and not self.index.trained:
+            self.index.train([tokens for _, vectors in waiting for tokens in vectors])
+        for documents, vectors in waiting:
+            self._insert(documents, vectors)
+
+    def _insert(self, documents: Sequence[Document], vectors: Any) -> None:
         with self._lock:
             old = [key for key, _ in self._store.keys([d.id for d in documents]) if key in self.index]
             keys = self._store.insert(documents)
@@ -68,6 +91,7 @@ class Change:
         Raises:
             KeyError: some do not exist; names them, and removes none.
         """
+        self.finish()
         with self._lock:
             keys = {id: key for key, id in self._store.keys(ids) if key in self.index}
         missing = [id for id in ids if id not in keys]
@@ -158,6 +182,7 @@ class Collection:
             change = Change(index, self._store, self._lock)
             try:
                 yield change
+                change.finish()
                 if change.inserted or change.removed:
                     self._commit(change, before.generation + 1)
             except BaseException:

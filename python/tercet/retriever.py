@@ -75,7 +75,9 @@ class Retriever:
             encoder: the model. Its fingerprint is recorded, and any other refused from then on.
             kind: ``"single"`` for one vector per document (cosine similarity), ``"multi"`` for token
                 vectors (MaxSim).
-            codec: how vectors are stored; None is ``"float32"`` for single and ``"int8"`` for multi.
+            codec: how vectors are stored, as :class:`FlatIndex` or :class:`MultiVectorIndex` says; None is
+                ``"float32"`` for single and ``"int8"`` for multi. One that needs training is trained by the
+                first :meth:`add`, on its first 65,536 tokens.
             overwrite: replace the tercet index that is there. It stays until the first :meth:`add` has been
                 committed.
 

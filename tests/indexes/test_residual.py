@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tercet import FlatIndex, MultiVectorIndex, TokenVectors
 Array = npt.NDArray[Any]
 BITS = {"residual2": 2, "residual1": 1}
 CODECS = (*BITS, "pq16")
+
+pytestmark = pytest.mark.filterwarnings("ignore:codec .* is trained once")  # on few tokens
 
 
 def clustered(n: int, dim: int, seed: int = 0) -> Array:
@@ -211,3 +214,21 @@ def test_codebooks_that_do_not_fit(codec: Any) -> None:
 def test_single_vectors_have_no_residuals() -> None:
     with pytest.raises(ValueError, match="residual2"):
         FlatIndex(8, codec="residual2")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_training_on_few_tokens_warns(codec: Any) -> None:
+    few, many = clustered(999, 16), clustered(1000, 16)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for tokens in (few, many):
+            index = MultiVectorIndex(16, codec=codec)
+            assert not index.trained
+            index.add([tokens])
+            assert index.trained
+            index.add([few[:3]])  # trained already
+        MultiVectorIndex(16, codec="int8").add([few[:3]])
+    assert [str(w.message) for w in caught] == [
+        f"codec {codec!r} is trained once, and on 999 tokens only: train() it on more"
+    ]
+    assert caught[0].filename == __file__

@@ -479,6 +479,7 @@ def changed(draw: st.DrawFn, old: Array) -> Array:
     return array.reshape(draw(st.sampled_from([(-1,), (-1,), (-1, 1), (1, -1), *[()] * (count == 1)])))
 
 
+@pytest.mark.filterwarnings("ignore:codec .* is trained once")
 @pytest.mark.parametrize("name", WHOLE)
 @hypothesis.settings(max_examples=150)
 @given(data=st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from tercet.types import Hits, TokenVectors
 __all__ = ["MultiVectorIndex"]
 
 MAX_CENTROIDS = 65536
+FEW_TOKENS = 1000  # to train on: what is learned from less stays bad
 
 
 class MultiVectorIndex(BaseIndex):
@@ -69,12 +71,13 @@ class MultiVectorIndex(BaseIndex):
         """Train the centroids of a residual codec by k-means, once, before the first ``add``.
 
         Without this the first ``add`` does it on what it adds: good enough if that is many documents like
-        those to come.
+        those to come, and for good: there is no second time. Fewer than 1,000 tokens give a warning.
 
         Args:
-            vectors: documents, as :meth:`add` takes them. A sample will do: 64 tokens per centroid are used.
+            vectors: documents, as :meth:`add` takes them, pooled if those to come will be. A sample will do:
+                64 tokens per centroid are used.
             centroids: how many, up to 65536; by default 16 times the root of the number of tokens, rounded
-                down to a power of two, and at most one for four tokens.
+                down to a power of two, and at most one for four tokens. Never more than there are tokens.
             iterations: of k-means.
             threads: how many to use; all by default. The result does not depend on it.
 
@@ -86,6 +89,7 @@ class MultiVectorIndex(BaseIndex):
         if count > MAX_CENTROIDS:
             raise ValueError(f"centroids: expected at most {MAX_CENTROIDS}, got {count}")
         rows, rounds = as_float32(tokens.rows).data, check_k(iterations, "iterations")
+        self._warn_of_few(len(rows))
         self._native.train(rows, tokens.offsets, count, rounds, check_threads(threads))
 
     def add(
@@ -114,6 +118,8 @@ class MultiVectorIndex(BaseIndex):
         if pool is not None:
             tokens = pooled(tokens, check_k(pool, "pool"), 0, check_threads(threads), "vectors")
         rows = as_float32(tokens.rows).data
+        if not self.trained and len(rows):
+            self._warn_of_few(len(rows))
         return id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
 
     def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
@@ -161,6 +167,11 @@ class MultiVectorIndex(BaseIndex):
         return TokenVectors(Rows(values, "float32"), offsets)
 
     @property
+    def trained(self) -> bool:
+        """Whether the codec is ready: those that need no training are from the start."""
+        return self.codec not in RESIDUAL or self._native.num_centroids() > 0
+
+    @property
     def num_tokens(self) -> int:
         """Number of token vectors of all documents."""
         return self._native.num_tokens()
@@ -170,6 +181,11 @@ class MultiVectorIndex(BaseIndex):
         trained = {"centroids": self._native.num_centroids()} if self.codec in RESIDUAL else {}
         sizes = {"size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
         return {**self._header(), **trained, **sizes}
+
+    def _warn_of_few(self, tokens: int) -> None:
+        if self.codec in RESIDUAL and tokens < FEW_TOKENS:
+            message = f"codec {self.codec!r} is trained once, and on {tokens} tokens only: train() it on more"
+            warnings.warn(message, stacklevel=3)
 
     def _tokens(self, x: Any, name: str) -> TokenVectors:
         tokens = as_tokens(x, name)
