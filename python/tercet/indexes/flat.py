@@ -102,8 +102,8 @@ class FlatIndex(BaseIndex):
                 or a list with one of these (or None) for each query.
             exact: return the ids and scores of a float32 index, bit for bit: every document is rescored that
                 the bounds of the codes' errors cannot rule out. Needs ``rescore`` or codec ``"float32"``;
-                :meth:`stats` says how many that were: few with codecs int8 and bfloat16; with smaller ones the
-                bounds rule out little.
+                :meth:`stats` says how many that were: few with codecs int8 and bfloat16; the bounds of
+                smaller ones rule out little.
             threads: how many to use; all by default.
 
         Raises:
