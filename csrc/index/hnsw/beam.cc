@@ -10,7 +10,8 @@ constexpr size_t kEntries = 4;
 
 }  // namespace
 
-void Beam::run(size_t first, size_t count, BeamScratch& scratch, const std::function<void(BeamSearch&)>& begin,
+void Beam::run(size_t first, size_t count, BeamScratch& scratch,
+               const std::function<void(BeamSearch&)>& begin,
                const std::function<void(BeamSearch&)>& done) const {
   const size_t in_flight = std::min(count, BeamScratch::kInFlight);
   while (scratch.searches.size() < in_flight) scratch.searches.push_back(std::make_unique<BeamSearch>());

@@ -1,8 +1,8 @@
 // Beam search: from a few entry nodes towards a query, always behind the best node not yet looked behind.
 //
 // A worker carries several searches at once and goes from one to the next whenever the next step needs memory
-// that is not there yet: a hop asks for the row of neighbours, and then for the codes of those not seen before,
-// about a hundred cache lines, and while they come the other searches compute.
+// that is not there yet: a hop asks for the row of neighbours, and then for the codes of those not seen
+// before, about a hundred cache lines, and while they come the other searches compute.
 #pragma once
 #include <functional>
 #include <memory>
@@ -20,8 +20,8 @@ namespace tercet {
 struct BeamSearch {
   Pool pool;
   Int8Query query;
-  // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that are
-  // not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
+  // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that
+  // are not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
   const NodeBits* allowed = nullptr;
   size_t task = 0;
 
@@ -31,7 +31,7 @@ struct BeamSearch {
   Visited visited_;
   Step step_ = Step::done;
   size_t layer_ = 0;
-  uint32_t node_ = kNoNode;                // whose neighbours are on their way
+  uint32_t node_ = kNoNode;               // whose neighbours are on their way
   uint32_t frontier_[NodeScores::kMost];  // whose codes are on their way
   size_t frontier_size_ = 0;
   std::vector<uint32_t> behind_;  // neighbours that are not allowed, whose rows are on their way
@@ -51,11 +51,11 @@ struct Layer {
 
 struct Beam {
   const NodeScores& scores;
-  std::vector<Layer> layers;       // the coarsest first; each begins where the one before ended
+  std::vector<Layer> layers;      // the coarsest first; each begins where the one before ended
   std::vector<uint32_t> entries;  // where the first one begins, up to NodeScores::kMost
 
-  // Runs tasks [first, first + count): begin(search) sets the query of search.task; done(search) finds the best
-  // nodes in the pool. The result does not depend on what else is in flight.
+  // Runs tasks [first, first + count): begin(search) sets the query of search.task; done(search) finds the
+  // best nodes in the pool. The result does not depend on what else is in flight.
   void run(size_t first, size_t count, BeamScratch& scratch, const std::function<void(BeamSearch&)>& begin,
            const std::function<void(BeamSearch&)>& done) const;
 

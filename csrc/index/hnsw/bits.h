@@ -1,7 +1,9 @@
 // A set of nodes, a bit each.
 #pragma once
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace tercet {
@@ -11,6 +13,35 @@ class NodeBits {
   void resize(size_t nodes) { words_.resize((nodes + 63) / 64, 0); }
   void insert(uint32_t node) { words_[node / 64] |= uint64_t{1} << node % 64; }
   void erase(uint32_t node) { words_[node / 64] &= ~(uint64_t{1} << node % 64); }
+  // The nodes whose bool is set, 8 at once: a product moves the lowest bits of 8 bytes side by side.
+  void assign(const bool* set, size_t nodes) {
+    static_assert(sizeof(bool) == 1 && std::endian::native == std::endian::little);
+    words_.assign((nodes + 63) / 64, 0);
+    size_t i = 0;
+    for (; i + 8 <= nodes; i += 8) {
+      uint64_t bytes;
+      std::memcpy(&bytes, set + i, 8);
+      words_[i / 64] |= (bytes * 0x0102040810204080u >> 56) << i % 64;
+    }
+    for (; i < nodes; ++i) {
+      if (set[i]) insert(static_cast<uint32_t>(i));
+    }
+  }
+  size_t count() const {
+    size_t count = 0;
+    for (const uint64_t word : words_) count += static_cast<size_t>(std::popcount(word));
+    return count;
+  }
+  // Ascending.
+  std::vector<uint32_t> list() const {
+    std::vector<uint32_t> nodes;
+    for (size_t w = 0; w < words_.size(); ++w) {
+      for (uint64_t word = words_[w]; word; word &= word - 1) {
+        nodes.push_back(static_cast<uint32_t>(w * 64) + static_cast<uint32_t>(std::countr_zero(word)));
+      }
+    }
+    return nodes;
+  }
   bool has(uint32_t node) const { return words_[node / 64] >> node % 64 & 1; }
 
  private:

@@ -120,7 +120,7 @@ void GraphBuilder::adopt(const uint32_t* nodes, Neighbours& neighbours) {
 GraphBuilder::Neighbours GraphBuilder::find(const uint32_t* nodes, size_t count) const {
   const uint32_t dim = scores_.rows().dim;
   const bool empty = graph_.root() == kNoNode;
-  constexpr size_t kNodes = 32;                  // of a task
+  constexpr size_t kNodes = 32;  // of a task
   const size_t tasks = (count + kNodes - 1) / kNodes;
   std::vector<std::unique_ptr<Scratch>> scratch(worker_count(tasks, options_.threads));
   const auto scratch_of = [&](size_t worker) -> Scratch& {

@@ -1,7 +1,7 @@
-// Puts nodes into a graph, in batches: every node of a batch is searched for in the graph as it was before, and
-// compared with the rest of the batch; then all get their neighbours, and become neighbours of those. The result
-// is a function of the rows and the options, not of the threads (Dobson et al., "ParlayANN", 2024, insert so).
-// Finding neighbours only reads the graph; linking changes it.
+// Puts nodes into a graph, in batches: every node of a batch is searched for in the graph as it was before,
+// and compared with the rest of the batch; then all get their neighbours, and become neighbours of those. The
+// result is a function of the rows and the options, not of the threads (Dobson et al., "ParlayANN", 2024,
+// insert so). Finding neighbours only reads the graph; linking changes it.
 #pragma once
 #include <cstdint>
 #include <utility>
@@ -14,8 +14,8 @@
 namespace tercet {
 
 struct BuildOptions {
-  size_t width = 200;   // of the beam search: ef_construction
-  float alpha = 1.2f;   // how much closer a neighbour must be to stand in for another, of squared distances
+  size_t width = 200;  // of the beam search: ef_construction
+  float alpha = 1.2f;  // how much closer a neighbour must be to stand in for another, of squared distances
   size_t threads = 0;
 };
 
@@ -40,9 +40,9 @@ class GraphBuilder {
   Neighbours find(const uint32_t* nodes, size_t count) const;
   void link(const uint32_t* nodes, Neighbours neighbours);
 
-  // Takes the nodes in `gone` out of the graph: who had one of them as a neighbour chooses from its neighbours
-  // instead. Returns the nodes that cannot be reached any more, ascending; they are out of the graph too, and have
-  // to be linked again.
+  // Takes the nodes in `gone` out of the graph: who had one of them as a neighbour chooses from its
+  // neighbours instead. Returns the nodes that cannot be reached any more, ascending; they are out of the
+  // graph too, and have to be linked again.
   std::vector<uint32_t> take_out(const NodeBits& gone);
 
  private:

@@ -1,8 +1,8 @@
 // HNSWIndex: a graph over int8 codes, whose best are scored again by the float32 vectors.
 //
-// Vectors have nodes, which keep their number as long as they live; ids have slots (ids.h), which do not. A removed
-// vector's node stays in the graph, passed through but never found, until there are many: then the graph is
-// repaired around them and their nodes are used again.
+// Vectors have nodes, which keep their number as long as they live; ids have slots (ids.h), which do not. A
+// removed vector's node stays in the graph, passed through but never found, until there are many: then the
+// graph is repaired around them and their nodes are used again.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -35,8 +35,8 @@ class HNSWIndex {
   // As FlatIndex::add. Searches find none of the vectors before it returns, and all after.
   Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
-  // `ef`: the width of the beam, at least k. Always min(k, allowed) hits. `exact`: the best of all by the float32
-  // vectors, or by the codes without them.
+  // `ef`: the width of the beam, at least k. Always min(k, allowed) hits. `exact`: the best of all by the
+  // float32 vectors, or by the codes without them.
   Results search(const float* queries, size_t count, size_t k, const Filters& filters, size_t ef, bool exact,
                  size_t threads) const;
   // Rows of ids, [count, dim]: the vectors, or what their codes stand for.
@@ -70,6 +70,7 @@ class HNSWIndex {
   // Takes removed nodes out of the graph.
   void repair(size_t threads);
 
+  NodeBits allowed_nodes(const Filter& filter) const;
   struct Plan;  // of queries that share a filter
   void scan(const Plan& plan, std::vector<Hits>& hits) const;
   void walk(const Plan& plan, std::vector<Hits>& hits) const;
@@ -79,7 +80,7 @@ class HNSWIndex {
 
   Metric metric_;
   HNSWOptions options_;
-  CodeStore store_;                // by node, as all below
+  CodeStore store_;                 // by node, as all below
   AlignedVector<float> originals_;  // empty without rescoring
   bool keeps_originals_;
   std::vector<float> bias_;  // of distances: -|x|^2 of what the codes stand for
@@ -91,8 +92,8 @@ class HNSWIndex {
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;
 
-  mutable SharedLock mutex_;      // of everything above
-  std::mutex change_;             // one change at a time; taken before mutex_
+  mutable SharedLock mutex_;  // of everything above
+  std::mutex change_;         // one change at a time; taken before mutex_
   mutable std::mutex scratch_mutex_;
   mutable std::vector<std::unique_ptr<BeamScratch>> scratch_;
 };

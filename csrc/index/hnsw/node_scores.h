@@ -32,8 +32,8 @@ class NodeScores {
     int32_t sums[kMost];
     kernel_(query.codes, rows_.data, rows_.stride, ids, count, rows_.dim, sums);
     for (size_t i = 0; i < count; ++i) {
-      out[i] = static_cast<float>(sums[i] + query.start) * bfloat16_to_float(rows_.scales[ids[i]]) *
-               query.scale;
+      out[i] =
+          static_cast<float>(sums[i] + query.start) * bfloat16_to_float(rows_.scales[ids[i]]) * query.scale;
     }
     for (size_t i = 0; rows_.bias && i < count; ++i) out[i] += rows_.bias[ids[i]];
   }

@@ -19,9 +19,9 @@ namespace {
 // How many of the best by their codes are scored again: recall@10 of int8 is above 0.99 among twice as many.
 constexpr size_t kRescored = 2;
 
-// Nanoseconds, roughly (384 dimensions): a row compared with a query of its own, with one of many at once, and a
-// node that the beam keeps, with all that is compared for it. Only the choice between two right ways depends on
-// them.
+// Nanoseconds, roughly (384 dimensions): a row compared with a query of its own, with one of many at once,
+// and a node that the beam keeps, with all that is compared for it. Only the choice between two right ways
+// depends on them.
 constexpr double kScanRow = 20, kScanRowOfMany = 1, kWalkNode = 500;
 
 }  // namespace
@@ -30,8 +30,7 @@ struct HNSWIndex::Plan {
   const float* queries;  // prepared, [count, dim]
   size_t first, count;
   size_t k, ef;
-  const std::vector<uint32_t>* nodes = nullptr;  // that are allowed, ascending; null: all that live
-  const NodeBits* allowed = nullptr;             // the same; null: every node of the graph
+  const NodeBits* allowed = nullptr;  // nodes; null: all there are
   bool exact = false;
   size_t threads;
 };
@@ -73,15 +72,11 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
   const float* const queries = plan.queries + plan.first * d;
   ScanRows source;
   source.rows = rows();
-  std::vector<uint32_t> live;
-  if (plan.nodes) {
-    source.list = plan.nodes->data();
-    source.list_size = plan.nodes->size();
-  } else if (node_of_.size() != most_nodes()) {
-    live = node_of_;
-    std::sort(live.begin(), live.end());
-    source.list = live.data();
-    source.list_size = live.size();
+  std::vector<uint32_t> allowed;
+  if (plan.allowed) {
+    allowed = plan.allowed->list();
+    source.list = allowed.data();
+    source.list_size = allowed.size();
   }
   std::vector<std::vector<Candidate>> found;
   if (plan.exact && keeps_originals_) {
@@ -90,14 +85,14 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
     source.rows.format = metric_ == Metric::l2 ? Format::float32_l2 : Format::float32;
     source.rows.scales = nullptr;
     source.rows.bias = nullptr;
-    const PackedQueries packed({reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d,
-                                source.rows.format});
+    const PackedQueries packed(
+        {reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d, source.rows.format});
     found = scan_topk(packed, source, plan.k, TieBreak(), plan.threads);
   } else {
     std::vector<float> doubled(queries, queries + plan.count * d);
     for (size_t i = 0; has_bias() && i < doubled.size(); ++i) doubled[i] *= 2;
-    found = scan_topk(store_.codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k, TieBreak(),
-                      plan.threads);
+    found = scan_topk(store_.codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k,
+                      TieBreak(), plan.threads);
   }
   parallel_for(plan.count, plan.threads, [&](size_t i, size_t) {
     hits[plan.first + i] = std::move(found[i]);
@@ -143,6 +138,19 @@ void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
   });
 }
 
+NodeBits HNSWIndex::allowed_nodes(const Filter& filter) const {
+  NodeBits nodes;
+  nodes.resize(most_nodes());
+  const auto* const mask = std::get_if<Mask>(&filter);
+  if (mask && mask->size == node_of_.size() && most_nodes() == node_of_.size() &&
+      std::is_sorted(node_of_.begin(), node_of_.end())) {
+    nodes.assign(mask->allowed, mask->size);  // nothing was ever removed: slots are nodes
+    return nodes;
+  }
+  for (const uint32_t slot : allowed_slots(filter, ids_)) nodes.insert(node_of_[slot]);
+  return nodes;
+}
+
 Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Filters& filters, size_t ef,
                           bool exact, size_t threads) const {
   const uint32_t d = dim();
@@ -156,26 +164,19 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
   const std::shared_lock lock(mutex_);
   std::vector<Hits> hits(count);
   const auto answer = [&](size_t first, size_t n, const Filter* filter) {
-    Plan plan{prepared.data(), first, n, k, ef, nullptr, nullptr, exact, threads};
-    std::vector<uint32_t> nodes;
+    Plan plan{prepared.data(), first, n, k, ef, nullptr, exact, threads};
     NodeBits allowed;
     size_t allowed_count = node_of_.size();
     if (filter && !std::holds_alternative<std::monostate>(*filter)) {
-      allowed.resize(most_nodes());
-      for (const uint32_t slot : allowed_slots(*filter, ids_)) {
-        nodes.push_back(node_of_[slot]);
-        allowed.insert(node_of_[slot]);
-      }
-      std::sort(nodes.begin(), nodes.end());
-      allowed_count = nodes.size();
-      plan.nodes = &nodes;
+      allowed = allowed_nodes(*filter);
+      allowed_count = allowed.count();
       plan.allowed = &allowed;
     } else if (node_of_.size() != most_nodes()) {
       plan.allowed = &live_;
     }
     if (allowed_count == 0) return;
-    const auto by_scan = static_cast<double>(allowed_count) *
-                         (kScanRow + kScanRowOfMany * static_cast<double>(n));
+    const auto by_scan =
+        static_cast<double>(allowed_count) * (kScanRow + kScanRowOfMany * static_cast<double>(n));
     const auto by_walk = kWalkNode * static_cast<double>(std::max(ef, k)) * static_cast<double>(n);
     if (exact || allowed_count <= k || by_scan < by_walk) return scan(plan, hits);
     walk(plan, hits);
