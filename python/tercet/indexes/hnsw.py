@@ -22,12 +22,12 @@ SAMPLE = 256  # vectors that ef is calibrated on
 
 
 class HNSWIndex(BaseIndex):
-    """A graph of one vector per document: finds nearly all of the best, in a small part of an exact search's time.
+    """A graph of one vector per document: finds nearly all of the best in a fraction of an exact search's time.
 
-    A navigable small-world graph (Malkov and Yashunin 2016) with one upper layer, over int8 codes; the best of
-    those are ranked by the float32 vectors. Vectors can be added while others search; a removed one is gone for
-    every later search, and its place is used again. The graph depends on the vectors and the order in which they
-    came, not on the number of threads.
+    A navigable small-world graph (Malkov and Yashunin 2016) with one upper layer, over int8 codes; the best
+    of those are ranked by the float32 vectors. Vectors can be added while others search; a removed one is
+    gone for every later search, and its place is used again. The graph depends on the vectors and the order
+    in which they came, not on the number of threads.
 
     Args:
         dim: number of dimensions, 1 to 65535.
@@ -36,8 +36,8 @@ class HNSWIndex(BaseIndex):
         m: a node has up to ``2 m`` neighbours. More find more, and take more memory.
         ef_construction: how many candidates the neighbours of a new vector are chosen from.
         codec: how vectors are stored for the graph: ``"int8"`` (a byte a dimension, and a 2-byte scale).
-        rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None keeps
-            the codes alone, at a fifth of the memory and a little less recall.
+        rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
+            keeps the codes alone, at a fifth of the memory and a little less recall.
         seed: for later use; the graph has no randomness.
     """
 
@@ -147,8 +147,8 @@ class HNSWIndex(BaseIndex):
     def calibrate(self, target_recall: float, k: int = 10) -> int:
         """Return the smallest ``ef``, of steps of a quarter, that reaches a recall on vectors of the index.
 
-        A sample of 256 of them is searched for, each without itself. Queries that are not like the vectors need
-        more. The answer is kept until the index changes.
+        A sample of 256 of them is searched for, each without itself. Queries that are not like the vectors
+        need more. The answer is kept until the index changes.
 
         Raises:
             ValueError: ``target_recall`` outside (0, 1].
@@ -161,7 +161,7 @@ class HNSWIndex(BaseIndex):
         return width
 
     def estimate_recall(self, ef: int, k: int = 10) -> float:
-        """Return the part of the best ``k`` that searches with this ``ef`` find, for a sample of the vectors."""
+        """Return the part of the best ``k`` that searches with this ``ef`` find, for some of the vectors."""
         ids = self.ids
         if len(ids) < 2:
             return 1.0
@@ -177,7 +177,7 @@ class HNSWIndex(BaseIndex):
         return found / (count * len(chosen))
 
     def stats(self) -> dict[str, Any]:
-        """Return size, memory, settings, and of the graph the mean number of neighbours and what is removed."""
+        """Return size, memory and settings; the graph's mean number of neighbours, and what is removed."""
         graph = {"mean_degree": self._native.mean_degree(), "removed": self._native.removed()}
         return {**self._header(), "size": len(self), "nbytes": self.nbytes, **graph}
 
