@@ -92,21 +92,23 @@ class ProductCodec final : public Codec {
     rotation_.invert(rotated.data(), row);
   }
 
-  PackedQueries bind(const float*, size_t, uint32_t, float*) const override {
-    fail(ErrorKind::value, "codec: pq16 stores residuals only");
+  PackedQueries bind(const float* queries, size_t count, uint32_t, float*) const override {
+    return bind_with(queries, count, nullptr);
+  }
+  PackedQueries bind_residuals(const float* queries, size_t count, const Codebook& codebook) const override {
+    return bind_with(queries, count, &codebook);
   }
 
-  PackedQueries bind_residuals(const float* queries, size_t count, const Codebook& codebook) const override {
+ private:
+  PackedQueries bind_with(const float* queries, size_t count, const Codebook* codebook) const {
     std::vector<float> rotated(count * dim_);
     for (size_t i = 0; i < count; ++i) rotation_.apply(queries + i * dim_, rotated.data() + i * dim_);
     RowsView rows{reinterpret_cast<const uint8_t*>(rotated.data()), count, dim_ * sizeof(float), dim_};
     RowsView entries{reinterpret_cast<const uint8_t*>(entries_.data()), kProductEntries, dim_ * sizeof(float),
                      dim_};
-    const PackedQueries centroid_queries = codebook.bind(queries, count);
-    const RowsView centroids = codebook.rows();
-
+    const RowsView centroids = codebook ? codebook->rows() : RowsView();
     const size_t table = (size_t{kProductParts} * kProductEntries + centroids.rows) * kPanelRows;
-    const size_t panels = centroid_queries.num_panels();
+    const size_t panels = (count + kPanelRows - 1) / kPanelRows;
     AlignedVector<float> scores(panels * table);
     std::fill(scores.begin(), scores.end(), 0.0f);
     for (uint32_t m = 0; m < kProductParts; ++m) {
@@ -124,19 +126,21 @@ class ProductCodec final : public Codec {
     }
     AlignedVector<uint8_t> values(panels * table * sizeof(int16_t));
     std::vector<float> scales(panels * kPanelRows);
+    if (codebook) {
+      const PackedQueries own = codebook->bind(queries, count);
+      for (size_t p = 0; p < panels; ++p) {
+        float* const to = scores.data() + p * table + size_t{kProductParts} * kProductEntries * kPanelRows;
+        kernels().panel(Format::int8).dot(own.panel(p), centroids, 0, centroids.rows, to);
+      }
+    }
     for (size_t p = 0; p < panels; ++p) {
-      float* const own = scores.data() + p * table;
-      kernels()
-          .panel(Format::int8)
-          .dot(centroid_queries.panel(p), centroids, 0, centroids.rows,
-               own + size_t{kProductParts} * kProductEntries * kPanelRows);
+      const float* const own = scores.data() + p * table;
       to_int16(own, centroids.rows, reinterpret_cast<int16_t*>(values.data()) + p * table,
                scales.data() + p * kPanelRows);
     }
     return PackedQueries(count, dim_, Format::product, std::move(values), scales.data());
   }
 
- private:
   uint32_t first(uint32_t part) const { return part * dim_ / kProductParts; }
 
   // What is derived from the entries.

@@ -88,6 +88,18 @@ void FlatIndex::remove(const Ids& ids) {
   }
 }
 
+size_t FlatIndex::similar(const float* queries, size_t count) const {
+  constexpr size_t kMost = 128;  // contenders of all of them are kept; of rows that are all alike, every row
+  double shortest = 0, longest = 0;
+  for (size_t q = 0; q < std::min(count, kMost) && metric_ == Metric::l2; ++q) {
+    const double size = squared_norm(queries + q * dim(), dim());
+    shortest = q ? std::min(shortest, size) : size;
+    longest = std::max(longest, size);
+    if (longest > 4 * shortest) return std::max<size_t>(q, 1);
+  }
+  return std::min(count, kMost);
+}
+
 FlatIndex::Hits FlatIndex::contenders(const float* queries, size_t count, size_t k, const ScanRows& rows,
                                       size_t threads) const {
   const uint32_t d = dim();
@@ -169,7 +181,11 @@ FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, co
   std::vector<float> prepared(queries, queries + count * d);
   for (size_t i = 0; has_bias() && i < prepared.size(); ++i) prepared[i] *= 2;
   if (!originals_) {
-    return scan_topk(store_.codec().bind(prepared.data(), count, d), rows, k, ids_, threads);
+    const PackedQueries packed = store_.codec().bind(prepared.data(), count, d);
+    if (!has_bias()) return scan_topk(packed, rows, k, ids_, threads);
+    std::vector<float> squares(count);
+    for (size_t q = 0; q < count; ++q) squares[q] = static_cast<float>(squared_norm(queries + q * d, d));
+    return scan_distances(packed, rows, squares.data(), k, ids_, threads);
   }
   Hits hits =
       exact ? contenders(prepared.data(), count, k, rows, threads)
@@ -205,8 +221,13 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   if (has_bias()) rows.rows.bias = bias_.data();
   Hits hits;
   const auto scan_some = [&](size_t first, size_t n) {
-    for (auto& list : scan(prepared.data() + first * d, n, k, rows, exact, threads)) {
-      hits.push_back(std::move(list));
+    while (n) {
+      const size_t some = exact && originals_ ? similar(prepared.data() + first * d, n) : n;
+      for (auto& list : scan(prepared.data() + first * d, some, k, rows, exact, threads)) {
+        hits.push_back(std::move(list));
+      }
+      first += some;
+      n -= some;
     }
   };
   if (filters.empty()) {
@@ -224,15 +245,6 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
       } else {
         scan_some(shared ? 0 : q, shared ? count : 1);
       }
-    }
-  }
-  if (has_bias() && !originals_) {
-    // Rounding may lift a distance of zero a little above it, and make scores equal: the order is that of the
-    // finished ones.
-    for (size_t q = 0; q < count; ++q) {
-      const auto offset = static_cast<float>(squared_norm(queries + q * d, d));
-      for (Candidate& c : hits[q]) c.score = std::min(c.score - offset, 0.0f);
-      std::sort(hits[q].begin(), hits[q].end(), BetterThan{&ids_});
     }
   }
   return make_results(hits, k, ids_);

@@ -64,6 +64,9 @@ class FlatIndex {
   // Prepared queries against `rows` (all, or a list).
   Hits scan(const float* queries, size_t count, size_t k, const ScanRows& rows, bool exact,
             size_t threads) const;
+  // How many of the queries from the first on are to be proven at once: the bounds of all are those of the
+  // longest, where that counts.
+  size_t similar(const float* queries, size_t count) const;
   // For each query the rows that bounds of their scores cannot rule out, by falling upper bounds.
   Hits contenders(const float* queries, size_t count, size_t k, const ScanRows& rows, size_t threads) const;
   // Queries for rows of float32.

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "index/contenders.h"
+#include "index/distances.h"
 
 namespace tercet {
 namespace {
@@ -160,12 +161,12 @@ void filter_block(const PackedQueries& queries, size_t first_panel, size_t end_p
   }
 }
 
-// Runs every row past a collector of every query (make(block) makes one per worker), then calls
+// Runs every row past a collector of every query (make(query, block) makes one per worker), then calls
 // done(query, collectors of all workers).
 template <class Make, class Done>
 void collect(const PackedQueries& queries, const ScanRows& rows, const BetterThan& better, size_t threads,
              Make make, Done done) {
-  using Collector = decltype(make(size_t{}));
+  using Collector = decltype(make(size_t{}, size_t{}));
   constexpr size_t kGroupPanels = 32;  // bounds the candidate buffers of a worker
   const size_t count = rows.count(), block = block_rows(rows, queries.num_panels());
   const size_t chunks = (count + kChunkRows - 1) / kChunkRows;
@@ -182,7 +183,7 @@ void collect(const PackedQueries& queries, const ScanRows& rows, const BetterTha
       if (best[worker].empty()) {
         // Not copies of one: of the room for candidates little is ever touched.
         best[worker].reserve(query1 - query0);
-        for (size_t q = query0; q < query1; ++q) best[worker].push_back(make(block));
+        for (size_t q = query0; q < query1; ++q) best[worker].push_back(make(q, block));
         rows_at_once = std::min<size_t>(block, 16);
       }
       const size_t end = std::min((chunk + 1) * kChunkRows, count);
@@ -217,8 +218,24 @@ std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, cons
   std::vector<std::vector<Candidate>> results(queries.rows());
   if (kept == 0) return results;
   collect(
-      queries, rows, better, threads, [&](size_t block) { return TopK(kept, block); },
+      queries, rows, better, threads, [&](size_t, size_t block) { return TopK(kept, block); },
       [&](size_t q, const std::vector<TopK*>& parts) { results[q] = merge_topk(parts, kept, better); });
+  return results;
+}
+
+std::vector<std::vector<Candidate>> scan_distances(const PackedQueries& queries, const ScanRows& rows,
+                                                   const float* squares, size_t k, const TieBreak& ties,
+                                                   size_t threads) {
+  const size_t kept = std::min(k, rows.count());
+  const BetterThan better{&ties};
+  std::vector<std::vector<Candidate>> results(queries.rows());
+  if (kept == 0) return results;
+  collect(
+      queries, rows, better, threads,
+      [&](size_t q, size_t block) { return DistanceTopK(kept, block, squares[q]); },
+      [&](size_t q, const std::vector<DistanceTopK*>& parts) {
+        results[q] = DistanceTopK::merge(parts, kept, better);
+      });
   return results;
 }
 
@@ -230,7 +247,7 @@ std::vector<std::vector<Candidate>> scan_contenders(const PackedQueries& queries
   if (kept == 0) return results;
   collect(
       queries, rows, BetterThan{&ties}, threads,
-      [&](size_t block) { return Contenders(kept, block, widths); },
+      [&](size_t, size_t block) { return Contenders(kept, block, widths); },
       [&](size_t q, const std::vector<Contenders*>& parts) {
         results[q] = Contenders::merge(parts, kept, widths);
       });

@@ -27,6 +27,12 @@ struct ScanRows {
 std::vector<std::vector<Candidate>> scan_topk(const PackedQueries& queries, const ScanRows& rows, size_t k,
                                               const TieBreak& ties, size_t threads);
 
+// The same where scores are <2 q, x> - |x|^2: those of the results are distances, -|q - x|^2. `squares`:
+// |q|^2 of each query.
+std::vector<std::vector<Candidate>> scan_distances(const PackedQueries& queries, const ScanRows& rows,
+                                                   const float* squares, size_t k, const TieBreak& ties,
+                                                   size_t threads);
+
 // The rows that can be among the best k of each query, by falling upper bounds, when `rows.bias` makes scores
 // upper bounds and widths[row] below lie lower bounds.
 std::vector<std::vector<Candidate>> scan_contenders(const PackedQueries& queries, const ScanRows& rows,

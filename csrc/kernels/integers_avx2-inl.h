@@ -52,7 +52,8 @@ struct Int8 {
   }
   template <class S>
   static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(s.scale[j]));
+    // plus 0: a scale of 0 scores 0, not -0
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(s.scale[j]), _mm256_setzero_ps());
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
     return _mm256_mul_ps(score, _mm256_load_ps(panel.scales + row));
@@ -74,7 +75,7 @@ struct Int8 {
       const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bits)));
       scale = _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
     }
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(acc), scale);
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), scale, _mm256_setzero_ps());
   }
   static TERCET_INLINE Vec scale_row(Vec score, const Panel& panel, int row) {
     return _mm256_mul_ps(score, _mm256_set1_ps(panel.scales[row]));

@@ -56,7 +56,8 @@ struct Int8 {
       return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), _mm512_set1_ps(s.scale[j]),
                              _mm512_set1_ps(s.offset[j]));
     } else {
-      return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(s.scale[j]));
+      // plus 0: a scale of 0 scores 0, not -0
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(s.scale[j]), _mm512_setzero_ps());
     }
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
@@ -73,7 +74,7 @@ struct Int8 {
     if constexpr (kSmall) {
       return _mm512_fmadd_ps(_mm512_castsi512_ps(acc), s, _mm512_mul_ps(s, _mm512_set1_ps(-kOffset)));
     } else {
-      return _mm512_mul_ps(_mm512_cvtepi32_ps(acc), s);
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), s, _mm512_setzero_ps());
     }
   }
   static TERCET_INLINE Vec scale_row(Vec score, const Panel& panel, int row) {

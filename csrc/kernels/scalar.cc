@@ -92,7 +92,8 @@ struct Integers {
       for (int r = 0; r < kPanelRows; ++r) sums[r] += values[(k / 4 * kPanelRows + r) * 4 + k % 4] * x;
     }
     const float scale = rows.scales ? std::bit_cast<float>(uint32_t{rows.scales[i]} << 16) : 1.0f;
-    for (int r = 0; r < kPanelRows; ++r) out[r] = static_cast<float>(sums[r]) * scale;
+    // a scale of 0 scores 0, not -0
+    for (int r = 0; r < kPanelRows; ++r) out[r] = scale == 0 ? 0.0f : static_cast<float>(sums[r]) * scale;
     if (!panel.centroid_scores) return;
     const float* const centroid = panel.centroid_scores + rows.centroids[i] * kPanelRows;
     for (int r = 0; r < kPanelRows; ++r) out[r] += centroid[r];

@@ -92,7 +92,8 @@ struct Scaled {
   static TERCET_INLINE Query load_query(const uint8_t* p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
   template <class S>
   static TERCET_INLINE Vec score(Acc acc, const S& s, int j) {
-    return vmulq_n_f32(vcvtq_f32_s32(acc), s.scale[j]);
+    // plus 0: a scale of 0 scores 0, not -0
+    return vfmaq_n_f32(vdupq_n_f32(0), vcvtq_f32_s32(acc), s.scale[j]);
   }
   static TERCET_INLINE Vec scale_rows(Vec score, const Panel& panel, int row) {
     return vmulq_f32(score, vld1q_f32(panel.scales + row));
@@ -106,7 +107,8 @@ struct Scaled {
   }
   static TERCET_INLINE Vec score_rows(Acc acc, const uint16_t* bits) {
     const Vec score = vcvtq_f32_s32(acc);
-    return bits ? vmulq_f32(score, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(bits), 16))) : score;
+    return bits ? vfmaq_f32(vdupq_n_f32(0), score, vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(bits), 16)))
+                : score;
   }
   static TERCET_INLINE Vec scale_row(Vec score, const Panel& panel, int row) {
     return vmulq_n_f32(score, panel.scales[row]);

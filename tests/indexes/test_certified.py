@@ -150,3 +150,13 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="row 1 has a magnitude of 1e\\+20, more than the 1e\\+15"):
         kept.add([[1, 2, 3], [0, 1e20, 0]])
     assert FlatIndex(3).search([1, 2, 3], exact=True).ids.tolist() == [[-1] * 10]
+
+
+def test_one_long_query_costs_the_others_nothing(rng: np.random.Generator) -> None:
+    rows, queries = rng.standard_normal((5000, 32)).astype(F32), rng.standard_normal((64, 32)).astype(F32)
+    certified, exact = pair(32, "l2", "int8", rows)
+    certified.search(queries, 10, exact=True)
+    before = certified.stats()["rescored"]
+    queries[[0, 40]] *= 1000
+    assert_same(certified.search(queries, 10, exact=True), exact.search(queries, 10))
+    assert certified.stats()["rescored"] < 3 * before

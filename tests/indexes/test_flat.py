@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import reference
 import tercet
-from levels import same_bits
+from levels import run_under, same_bits
 from tercet import FlatIndex
 from twin import Twin, rounds_differently
 
@@ -270,3 +271,54 @@ def test_many_filtered_queries_at_once(rng: np.random.Generator) -> None:
         ids, best = reference.topk(scores[q : q + 1, kept], 15, kept)
         assert hits.ids[q].tolist() == ids[0].tolist()
         assert same_bits(hits.scores[q], best[0])
+
+
+@pytest.mark.parametrize("codec", ["bfloat16", "int8", "int4"])
+def test_distances_that_round_to_the_same(codec: Any, rng: np.random.Generator) -> None:
+    """What is best of k is best of k + 1 too, though scores differ only before |q|^2 is taken away."""
+    small = np.zeros((4, 2), np.float32)
+    small[:, 0] = [1e-6, 2e-6, 3e-6, 4e-6]
+    near = (rng.standard_normal(64) * (1 + 1e-3 * rng.standard_normal((300, 64)))).astype(np.float32)
+    for rows, queries in ((small, np.array([[1000, 0]], np.float32)), (near, near[:5])):
+        index = FlatIndex(rows.shape[1], metric="l2", codec=codec)
+        index.add(rows)
+        every = index.search(queries, len(rows))
+        for k in range(1, min(len(rows), 40)):
+            hits = index.search(queries, k)
+            assert hits.ids.tolist() == every.ids[:, :k].tolist()
+            np.testing.assert_array_equal(hits.scores, every.scores[:, :k])
+        order = np.lexsort((every.ids, -every.scores), axis=1)
+        assert (order == np.arange(len(rows))).all()
+
+
+def test_masked_arrays_are_no_filters() -> None:
+    index = FlatIndex(2)
+    index.add(np.eye(2, dtype=np.float32))
+    hidden = np.ma.MaskedArray([True, True], mask=[True, False])
+    for given in (hidden, [hidden], np.ma.MaskedArray([[True, True]], mask=True)):
+        with pytest.raises(TypeError, match="filter: .* masked array"):
+            index.search(np.eye(2, dtype=np.float32)[:1], filter=given)
+    with pytest.raises(TypeError, match="ids: .* masked array"):
+        index.add(np.eye(2, dtype=np.float32), np.ma.MaskedArray([1, 2], mask=[1, 0]))
+
+
+def zero_rows() -> dict[str, Array]:
+    """Runs at every level of instructions."""
+    rows = np.zeros((70, 4), np.float32)
+    rows[::2] = 1
+    queries = np.array([[-1, -2, 3, -0.5]] * 9, np.float32)
+    scores = {}
+    for codec in ("int8", "int4", "int2", "binary"):
+        index = FlatIndex(4, metric="dot", codec=codec)  # type: ignore[arg-type]
+        index.add(rows)
+        scores[codec] = np.concatenate(
+            [index.search(queries, 70).scores, index.search(queries[0], 70).scores]
+        )
+    return scores
+
+
+def test_zero_scores_have_one_sign() -> None:
+    code = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport test_flat\n"
+    for isa in tercet.cpu_info()["supported"]:
+        for codec, scores in run_under(isa, code + "results = test_flat.zero_rows()").items():
+            assert not np.signbit(scores[scores == 0]).any(), (isa, codec)

@@ -232,3 +232,12 @@ def test_training_on_few_tokens_warns(codec: Any) -> None:
         f"codec {codec!r} is trained once, and on 999 tokens only: train() it on more"
     ]
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_searching_before_there_is_a_token(codec: Any) -> None:
+    index = MultiVectorIndex(8, codec=codec)
+    index.add([np.empty((0, 8), np.float32)], [5])
+    hits = index.search(np.ones((40, 8), np.float32), 2)
+    assert hits.ids.tolist() == [[5, -1]]
+    assert (hits.scores == -np.inf).all()

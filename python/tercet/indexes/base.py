@@ -112,6 +112,8 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
         return None
     if hasattr(ids, "tolist") and not isinstance(ids, np.ndarray):
         ids = np.asarray(ids)  # numpy scalars, tensors, series
+    if isinstance(ids, np.ma.MaskedArray):
+        raise TypeError("ids: expected an array without a mask, got a masked array")
     if isinstance(ids, np.ndarray):
         if ids.ndim > 1:
             raise ValueError(f"ids: expected one dimension, got shape {list(ids.shape)}")
@@ -157,7 +159,7 @@ def as_filters(filter: Any, num_queries: int) -> list[Any]:
     """
     if filter is None:
         return []
-    if getattr(filter, "ndim", 1) == 2:
+    if getattr(filter, "ndim", 1) == 2 and not isinstance(filter, np.ma.MaskedArray):
         filter = list(np.asarray(filter))  # one row for each query
     if isinstance(filter, (list, tuple)) and any(_is_filter(f) for f in filter):
         if len(filter) != num_queries:
@@ -176,6 +178,8 @@ def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | 
         return None
     if isinstance(filter, (list, tuple)) and filter and all(isinstance(x, (bool, np.bool_)) for x in filter):
         filter = np.asarray(filter)
+    if isinstance(filter, np.ma.MaskedArray):
+        raise TypeError("filter: expected an array without a mask of its own, got a masked array")
     if hasattr(filter, "__array__"):
         filter = np.asarray(filter)
     if isinstance(filter, np.ndarray) and filter.dtype == bool:

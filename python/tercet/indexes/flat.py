@@ -33,6 +33,7 @@ class FlatIndex(BaseIndex):
         seed: of the random rotation.
         rescore: ``"float32"`` keeps the vectors themselves beside the codes. Scores are then theirs, of the
             documents that rank best by their codes, and ``search(..., exact=True)`` proves its answer.
+            Magnitudes are at most 1e15 then, but with cosine.
     """
 
     _native: _core.FlatIndex

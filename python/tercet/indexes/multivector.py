@@ -47,7 +47,8 @@ class MultiVectorIndex(BaseIndex):
             ``"residual1"`` (2 bits or 1 bit of the difference from a centroid, whose number takes 2 bytes
             more: smaller errors than int2 and binary, but the centroids have to be trained), ``"pq16"``
             (product quantisation of that difference: 18 bytes a token whatever ``dim`` is, the fastest to
-            score and the coarsest), ``"bfloat16"`` or ``"float32"``.
+            score and the coarsest, for vectors of about one length: one a thousand times as long makes the
+            scores of all coarser), ``"bfloat16"`` or ``"float32"``.
         seed: of the random rotation and of training.
     """
 
