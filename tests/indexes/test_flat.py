@@ -295,10 +295,10 @@ def test_masked_arrays_are_no_filters() -> None:
     index = FlatIndex(2)
     index.add(np.eye(2, dtype=np.float32))
     hidden = np.ma.MaskedArray([True, True], mask=[True, False])
-    for given in (hidden, [hidden], np.ma.MaskedArray([[True, True]], mask=True)):
-        with pytest.raises(TypeError, match="filter: .* masked array"):
-            index.search(np.eye(2, dtype=np.float32)[:1], filter=given)
-    with pytest.raises(TypeError, match="ids: .* masked array"):
+    for masked in (hidden, [hidden], np.ma.MaskedArray([[True, True]], mask=True)):
+        with pytest.raises(TypeError, match=r"filter: .* masked array"):
+            index.search(np.eye(2, dtype=np.float32)[:1], filter=masked)
+    with pytest.raises(TypeError, match=r"ids: .* masked array"):
         index.add(np.eye(2, dtype=np.float32), np.ma.MaskedArray([1, 2], mask=[1, 0]))
 
 
