@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,8 +74,6 @@ def everything(metric: Any) -> dict[str, Array]:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_level_builds_the_same_graph(metric: str) -> None:
-    from pathlib import Path
-
     results = {}
     for isa in tercet.cpu_info()["supported"]:
         code = f"import test_hnsw\nresults = test_hnsw.everything({metric!r})"
@@ -268,3 +269,57 @@ def test_bad_arguments() -> None:
         with pytest.raises(ValueError, match=message):
             call()
     assert len(index) == 10
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("rescore", ["float32", None])
+def test_saving(metric: Any, rescore: Any, tmp_path: Path) -> None:
+    index = HNSWIndex(12, metric=metric, m=5, rescore=rescore)
+    empty = HNSWIndex(12)
+    empty.save(tmp_path / "empty")
+    assert len(tercet.open(tmp_path / "empty")) == 0
+    index.add(vectors(900, 12), [f"t{i}" for i in range(900)])
+    index.remove([f"t{i}" for i in range(0, 900, 4)])  # repaired: there are free nodes
+    index.add(vectors(30, 12, 3), [f"u{i}" for i in range(30)])
+    index.remove([f"t{i}" for i in range(1, 60, 4)])  # not yet repaired
+    queries = vectors(20, 12, 1)
+    want = one_by_one(index, queries, 7, ef=20)
+    index.save(tmp_path / "x")
+    copies = [tercet.open(tmp_path / "x"), pickle.loads(pickle.dumps(index)), copy.deepcopy(index)]
+    for other in copies:
+        assert isinstance(other, HNSWIndex)
+        assert other.stats() == index.stats()
+        for got, expected in zip(one_by_one(other, queries, 7, ef=20), want, strict=True):
+            assert same_bits(got, expected)
+    for one in (index, *copies):  # they go on alike
+        one.add(vectors(300, 12, 4), [f"v{i}" for i in range(300)])
+        one.remove([f"t{i}" for i in range(2, 400, 4)])
+    for other in copies:
+        for got, expected in zip(one_by_one(other, queries, 7), one_by_one(index, queries, 7), strict=True):
+            assert same_bits(got, expected)
+
+
+def test_graphs_that_do_not_fit() -> None:
+    index = HNSWIndex(4, m=2)
+    index.add(vectors(100, 4))
+    index.remove(np.arange(5))
+    state = index._native.state()
+    ids, next_id = state.pop("ids"), state.pop("next_id")
+    for name, array in state.items():
+        changes: list[Any] = [array[:-1], np.append(array, array[:1])]
+        if name not in ("codes", "originals", "scales", "removed"):
+            changes += [array.copy() for _ in range(2)]
+            changes[2][0], changes[3][-1] = 100, 0xFFFFFFF0
+        if name in ("node_of", "removed"):
+            changes += [np.zeros_like(array)]
+        if name == "originals":
+            changes += [np.full_like(array, np.nan)]
+        changes += [array.astype(np.float64)]
+        for broken in changes:
+            native = tercet._core.HNSWIndex(4, "cosine", 2, 200, 0, True)
+            with pytest.raises(ValueError, match=r"."):
+                native.restore(ids, next_id, {**state, name: broken})
+        with pytest.raises(ValueError, match=f"section {name} is missing"):
+            tercet._core.HNSWIndex(4, "cosine", 2, 200, 0, True).restore(
+                ids, next_id, {k: v for k, v in state.items() if k != name}
+            )

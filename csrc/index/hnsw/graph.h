@@ -63,6 +63,13 @@ class Graph {
         std::count_if(own, own + count(node), [&](uint32_t n) { return parent(n) == node; }));
   }
 
+  // The raw parts, for saving and opening.
+  const AlignedVector<uint32_t>& rows() const { return rows_; }
+  const std::vector<uint32_t>& parents() const { return parents_; }
+  // Throws Error where a number is not that of a node of this layer.
+  void restore(size_t nodes, const std::vector<uint32_t>& rows, const std::vector<uint32_t>& parents,
+               uint32_t root);
+
  private:
   size_t count_of(size_t nodes) const { return (nodes + (size_t{1} << shift_) - 1) >> shift_; }
 

@@ -51,6 +51,20 @@ class HNSWIndex {
   size_t removed() const;
   double mean_degree() const;
 
+  // Arrays are by node, of as many as there are scales.
+  struct State {
+    Ids ids;
+    int64_t next_id;
+    std::vector<uint8_t> codes;
+    std::vector<uint16_t> scales;
+    std::vector<float> originals;  // empty without rescoring
+    std::vector<uint32_t> node_of, removed;
+    std::vector<uint32_t> base_rows, base_parents, upper_rows, upper_parents;
+    uint32_t base_root, upper_root;
+  };
+  State state() const;
+  void restore(const State& state);
+
  private:
   using Hits = std::vector<Candidate>;  // rows are nodes
 

@@ -12,7 +12,7 @@ from tercet.indexes.multivector import MultiVectorIndex
 __all__ = ["FlatIndex", "HNSWIndex", "MultiVectorIndex", "open"]
 
 
-def open(path: str | os.PathLike[str]) -> FlatIndex | MultiVectorIndex:
+def open(path: str | os.PathLike[str]) -> FlatIndex | HNSWIndex | MultiVectorIndex:
     """Open what ``index.save(path)`` wrote; returns the class that was saved.
 
     Raises:
@@ -21,7 +21,7 @@ def open(path: str | os.PathLike[str]) -> FlatIndex | MultiVectorIndex:
             says which.
     """
     header, sections = storage.read(path)
-    for kind in (FlatIndex, MultiVectorIndex):
+    for kind in (FlatIndex, HNSWIndex, MultiVectorIndex):
         if header.get("kind") == kind.__name__:
             return kind._restore(path, header, sections)
     raise ValueError(f"{os.fspath(path)}: unknown kind of index {header.get('kind')!r}")

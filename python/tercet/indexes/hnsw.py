@@ -190,7 +190,20 @@ class HNSWIndex(BaseIndex):
     def _restore(
         cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
     ) -> HNSWIndex:
-        raise NotImplementedError
+        try:
+            index = cls(
+                header["dim"],
+                metric=header["metric"],
+                m=header["m"],
+                ef_construction=header["ef_construction"],
+                codec=header["codec"],
+                rescore=header.get("rescore"),
+            )
+            arrays = {name: array for name, array in sections.items() if name != "ids"}
+            index._native.restore(sections["ids"], header["next_id"], arrays)
+        except (KeyError, TypeError, ValueError) as e:
+            raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
+        return index
 
     def __repr__(self) -> str:
         return f"HNSWIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"
