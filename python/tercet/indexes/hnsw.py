@@ -22,7 +22,7 @@ SAMPLE = 256  # vectors that ef is calibrated on
 
 
 class HNSWIndex(BaseIndex):
-    """A graph of one vector per document: finds nearly all of the best in a fraction of an exact search's time.
+    """A graph of one vector per document: finds most of the best in a fraction of an exact search's time.
 
     A navigable small-world graph (Malkov and Yashunin 2016) with one upper layer, over int8 codes; the best
     of those are ranked by the float32 vectors. Vectors can be added while others search; a removed one is
