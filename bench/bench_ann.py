@@ -2,10 +2,11 @@
 
     python bench/bench_ann.py VECTORS.npy QUERIES.npy [--contender NAME ...] [--one-by-one] [--rounds N]
 
-Vectors are ``float32[n, dim]``, compared by cosine (all are normalised first). Each contender builds its index in a
-process of its own, with as many threads as there are cores, and stays there; then rounds go through all of them, one
-beam width after the other, so that what disturbs the machine disturbs everyone. The time of a width is the best of
-the rounds. Recall is that of the ids of an exact search. A contender that cannot be imported is left out.
+Vectors are ``float32[n, dim]``, compared by cosine (all are normalised first). Each contender builds its
+index in a process of its own, with as many threads as there are cores, and stays there; then rounds go through
+all of them, one beam width after the other, so that what disturbs the machine disturbs everyone. The time of a
+width is the best of the rounds. Recall is that of the ids of an exact search. A contender that cannot be
+imported is left out.
 
     --rivals PYTHON   the interpreter of another environment, where the other libraries are installed
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,7 @@ class Contender:
     def rate(self, level: float, queries: int) -> float | None:
         """Queries a second at a recall, between the two widths around it on a logarithmic scale."""
         curve = [(self.recall[w], np.log(queries / min(self.seconds[w]))) for w in WIDTHS]
-        for (r0, q0), (r1, q1) in zip(curve, curve[1:], strict=False):
+        for (r0, q0), (r1, q1) in pairwise(curve):
             if r0 < level <= r1:
                 return float(np.exp(q0 + (q1 - q0) * (level - r0) / (r1 - r0)))
         return float(np.exp(curve[0][1])) if curve[0][0] >= level else None
@@ -143,7 +145,7 @@ def main() -> None:
             for contender in contenders:
                 contender.run(width, best)
     report = Report()
-    report.head = [*describe(), f"{len(rows)} x {rows.shape[1]}, {len(asked)} queries, k = {K}, one thread"]
+    report.head = describe(f"{len(rows)} x {rows.shape[1]}, {len(asked)} queries, k = {K}, one thread")
     lines = []
     for c in contenders:
         rates = [c.rate(level, len(asked)) for level in LEVELS]
