@@ -3,10 +3,10 @@
     python bench/bench_ann.py VECTORS.npy QUERIES.npy [--contender NAME ...] [--one-by-one] [--rounds N]
 
 Vectors are ``float32[n, dim]``, compared by cosine (all are normalised first). Each contender builds its
-index in a process of its own, with as many threads as there are cores, and stays there; then rounds go through
-all of them, one beam width after the other, so that what disturbs the machine disturbs everyone. The time of a
-width is the best of the rounds. Recall is that of the ids of an exact search. A contender that cannot be
-imported is left out.
+index in a process of its own, with as many threads as there are cores, and stays there; then rounds go
+through all of them, one beam width after the other, so that what disturbs the machine disturbs everyone. The
+time of a width is the best of the rounds. Recall is that of the ids of an exact search. A contender that
+cannot be imported is left out.
 
     --rivals PYTHON   the interpreter of another environment, where the other libraries are installed
 """
@@ -18,7 +18,6 @@ import json
 import subprocess
 import sys
 import time
-from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,7 @@ def main() -> None:
             ]
         )
     how = "one query a call" if args.one_by_one else "all queries in one call"
-    report.add(f"Queries a second at recall@{K}, {how}", HEADER, "", lines, versions())
+    report.add(f"Queries a second at recall@{K}, {how}", HEADER, "", lines, versions(args.rivals))
     for c in contenders:
         report.add("Settings", ("contender", "settings"), "", [[c.name, c.facts["settings"]]])
         c.close()
@@ -173,14 +172,18 @@ def main() -> None:
         args.json.write_text(json.dumps(curves, indent=1))
 
 
-def versions() -> list[str]:
-    found = []
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def versions(python: str) -> list[str]:
+    """What of the rivals is installed in an environment."""
+    code = f"""if True:
+        from importlib import metadata
+        for package in {PACKAGES!r}:
+            try:
+                print(package, metadata.version(package))
+            except metadata.PackageNotFoundError:
+                pass
+    """
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 if __name__ == "__main__":
