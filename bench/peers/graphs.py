@@ -1,7 +1,7 @@
 """Approximate indexes of other libraries, as their documentation advises: inner product of unit vectors.
 
 Each class builds in ``__init__(vectors, threads)``, answers ``search(queries, k, ef)`` with one thread and
-ids ``[nq, k]``, and says in ``SETTINGS`` what it was given. ``size()`` is the bytes of its file, if it has one.
+ids ``[nq, k]``, and says in ``SETTINGS`` what it was given. ``size()`` is the bytes of its file, if any.
 """
 
 from __future__ import annotations
