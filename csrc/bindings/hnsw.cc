@@ -116,6 +116,7 @@ void register_hnsw(py::module_& m) {
           py::arg("id"))
       .def("ids", [](const HNSWIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
       .def("size", [](const HNSWIndex& index) { return waiting([&] { return index.size(); }); })
+      .def("changes", &HNSWIndex::changes)
       .def("removed", [](const HNSWIndex& index) { return waiting([&] { return index.removed(); }); })
       .def("mean_degree", [](const HNSWIndex& index) { return waiting([&] { return index.mean_degree(); }); })
       .def("bytes", [](const HNSWIndex& index) { return waiting([&] { return index.bytes(); }); })

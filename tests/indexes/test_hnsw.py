@@ -224,6 +224,9 @@ def test_calibration() -> None:
     width = index.calibrate(0.95)
     assert 10 <= width < 500
     assert index.estimate_recall(width) >= 0.95
+    assert index.calibrate(0.95) == width
+    index.add(vectors(3000, 48, 7, clusters=1))
+    assert index.estimate_recall(index.calibrate(0.95)) >= 0.95  # found anew
     assert (
         recall(
             index.search(vectors(50, 48, 1), target_recall=0.95).ids,

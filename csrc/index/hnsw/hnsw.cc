@@ -121,6 +121,7 @@ Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optio
     slot_of_[nodes[i]] = slots[i];
     live_.insert(nodes[i]);
   }
+  ++changes_;
   repair(threads);
   return ids;
 }
@@ -197,6 +198,7 @@ void HNSWIndex::remove(const Ids& ids) {
     node_of_.pop_back();
     if (slot < node_of_.size()) slot_of_[node_of_[slot]] = slot;
   }
+  ++changes_;
   repair(0);
 }
 

@@ -47,6 +47,8 @@ class HNSWIndex {
   size_t size() const;
   size_t bytes() const;
   uint32_t dim() const { return store_.dim(); }
+  // How many times something was added or removed.
+  uint64_t changes() const { return changes_; }
   // Of a graph: how many nodes are removed but not yet used again, and neighbours of a node in the mean.
   size_t removed() const;
   double mean_degree() const;
@@ -105,6 +107,7 @@ class HNSWIndex {
   NodeBits live_;
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;
+  std::atomic<uint64_t> changes_{0};
 
   mutable SharedLock mutex_;  // of everything above
   std::mutex change_;         // one change at a time; taken before mutex_

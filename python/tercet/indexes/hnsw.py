@@ -66,6 +66,9 @@ class HNSWIndex(BaseIndex):
         self.codec = codec
         self.seed = operator.index(seed)
         self.rescore = rescore
+        self._widths: dict[
+            tuple[float, int], tuple[int, int]
+        ] = {}  # what calibrate() found, and at which change
         self._native = _core.HNSWIndex(
             self.dim, metric, self.m, self.ef_construction, self.seed, rescore is not None
         )
@@ -155,9 +158,13 @@ class HNSWIndex(BaseIndex):
         """
         if not 0 < target_recall <= 1:
             raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")
-        width = check_k(k)
+        width, change = check_k(k), self._native.changes()
+        found, at = self._widths.get((target_recall, k), (0, -1))
+        if at == change:
+            return found
         while self.estimate_recall(width, k) < target_recall and width < len(self):
             width += max(1, width // 4)
+        self._widths[target_recall, k] = (width, change)
         return width
 
     def estimate_recall(self, ef: int, k: int = 10) -> float:
