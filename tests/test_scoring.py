@@ -404,7 +404,8 @@ def test_cpu_info() -> None:
     info = tercet.cpu_info()
     assert set(info) == {"isa", "supported", "kernels", "dropped", "threads", "cuda"}
     assert info["dropped"] == []
-    assert set(info["kernels"]) == {"float32", "bfloat16", "int8", "int4", "int2", "int1", "float32_l2"}
+    formats = {"float32", "bfloat16", "int8", "int4", "int2", "int1", "float32_l2", "product"}
+    assert set(info["kernels"]) == formats
     assert info["supported"][0] == "scalar"
     assert info["isa"] in info["supported"]
     assert info["isa"] == os.environ.get("TERCET_ISA", info["supported"][-1])
