@@ -1,0 +1,117 @@
+"""A graph as hnswlib stores it, made of searches: what ``save_index`` writes.
+
+Every level of hnswlib's graph is a graph of its own. Its links are chosen as hnswlib chooses them: of the
+nearest nodes, those that are closer to the node than to one chosen before; then those from the other side, as
+many as there is room for, the best first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.compat.hnswlib_file import Contents, Layer
+from tercet.indexes.hnsw import HNSWIndex
+
+__all__ = ["layers_of", "levels_of"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Search = Callable[[Floats, int], Ints]  # the nearest nodes of vectors, -1 where there are no more
+
+_BLOCK = 1 << 24  # bytes of candidates compared at once
+
+
+def levels_of(count: int, m: int, seed: int) -> Ints:
+    """Return the level of each node: one in ``m`` is at 1 or above, one in ``m ** 2`` at 2 or above."""
+    if m < 2:
+        return np.zeros(count, np.int64)
+    draws = np.random.default_rng(seed).random(count)
+    return np.asarray(np.floor(-np.log1p(-draws) / np.log(m)), np.int64)
+
+
+def layers_of(contents: Contents, index: HNSWIndex, levels: Ints) -> list[Layer]:
+    """Return the layers of a graph, the one of all nodes first.
+
+    Args:
+        contents: the nodes. ``m`` is how many links a node has, and twice as many in the lowest layer.
+        index: holds those that are not deleted.
+        levels: of each node.
+    """
+    vectors, m = contents.vectors, contents.m
+    order = np.argsort(contents.labels)
+
+    def search(rows: Floats, k: int) -> Ints:
+        ids = index.search(rows, k, ef=max(k, index.ef_construction)).ids
+        places = order[np.searchsorted(contents.labels, ids.clip(0), sorter=order).clip(0, len(order) - 1)]
+        return np.where(ids < 0, -1, places)
+
+    layers = []
+    for level in range(int(levels.max(initial=-1)) + 1):
+        members = np.flatnonzero(levels >= level)
+        find = _search_of(vectors, index, members) if level else search
+        edges = _edges(vectors, index.metric, members, find, m)
+        layers.append(_layer(members, edges, m if level else 2 * m))
+    return layers
+
+
+def _search_of(vectors: Floats, like: HNSWIndex, members: Ints) -> Search:
+    index = HNSWIndex(like.dim, metric=like.metric, m=like.m, ef_construction=like.ef_construction)
+    index.add(vectors[members], members)
+    return lambda rows, k: index.search(rows, k, ef=max(k, like.ef_construction)).ids
+
+
+def _edges(vectors: Floats, metric: str, members: Ints, find: Search, m: int) -> tuple[Ints, Ints, Ints]:
+    """Return the chosen links as (from, to, rank), ranks of a node rising from its nearest."""
+    count = min(len(members) - 1, 2 * m)
+    found: list[tuple[Any, ...]] = [(np.empty(0, np.int64),) * 3]
+    step = max(1, _BLOCK // (4 * (count + 1) * vectors.shape[1]))
+    for first in range(0, len(members) if count and m else 0, step):
+        nodes = members[first : first + step]
+        near = find(vectors[nodes], count + 1)
+        chosen = _diverse(vectors, metric, nodes, near, m)
+        row, place = np.nonzero(chosen)
+        found.append((nodes[row], near[row, place], np.cumsum(chosen, axis=1)[row, place]))
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def _diverse(vectors: Floats, metric: str, nodes: Ints, near: Ints, m: int) -> npt.NDArray[np.bool_]:
+    """Return which of the nearest nodes of each node to link it to: at most ``m``."""
+    rows = vectors[near]
+    between = rows @ rows.transpose(0, 2, 1)
+    own = (rows @ vectors[nodes][:, :, None])[:, :, 0]
+    if metric == "l2":  # negative squared distances
+        square = np.einsum("bcd,bcd->bc", rows, rows)
+        between = 2 * between - square[:, :, None] - square[:, None, :]
+        own = 2 * own - square - np.einsum("bd,bd->b", vectors[nodes], vectors[nodes])[:, None]
+    chosen = np.zeros(near.shape, bool)
+    usable = (near >= 0) & (near != nodes[:, None])
+    for place in range(near.shape[1]):
+        hidden = (chosen & (between[:, :, place] > own[:, place, None])).any(axis=1)
+        chosen[:, place] = usable[:, place] & ~hidden & (chosen.sum(axis=1) < m)
+    return chosen
+
+
+def _layer(members: Ints, edges: tuple[Ints, Ints, Ints], most: int) -> Layer:
+    """Return a layer of edges that go both ways, of each node the ``most`` of lowest rank."""
+    begin, end, rank = edges
+    begin, end, rank = (
+        np.concatenate([begin, end]),
+        np.concatenate([end, begin]),
+        np.concatenate([rank, rank]),
+    )
+    order = np.lexsort((rank, end, begin))
+    begin, end, rank = begin[order], end[order], rank[order]
+    once = np.ones(len(begin), bool)
+    once[1:] = (begin[1:] != begin[:-1]) | (end[1:] != end[:-1])
+    begin, end, rank = begin[once], end[once], rank[once]
+    order = np.lexsort((end, rank, begin))
+    begin, end = np.searchsorted(members, begin[order]), end[order]
+    place = np.arange(len(begin)) - np.searchsorted(begin, begin)
+    kept = place < most
+    links = np.zeros((len(members), most), np.uint32)
+    links[begin[kept], place[kept]] = end[kept]
+    return Layer(members, links, np.bincount(begin[kept], minlength=len(members)))
