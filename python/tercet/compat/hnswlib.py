@@ -28,7 +28,7 @@ from tercet.compat.hnswlib_bruteforce import BFIndex
 from tercet.compat.hnswlib_file import file_size, write
 from tercet.compat.hnswlib_graph import layers_of, levels_of
 from tercet.compat.hnswlib_state import from_state, read_any, to_state
-from tercet.compat.hnswlib_store import DEFAULT_EF, Store
+from tercet.compat.hnswlib_store import DEFAULT_EF, LEAST, Store
 from tercet.indexes.hnsw import HNSWIndex
 from tercet.scoring import check_integer
 
@@ -47,12 +47,9 @@ class Index(Store):
     """
 
     def __init__(self, space: Any = None, dim: Any = None, *, params: Any = None, index: Any = None) -> None:
-        source = space if params is None and index is None else index if params is None else params
-        if dim is None and (
-            isinstance(source, dict) or (hasattr(source, "__getstate__") and source is not None)
-        ):
-            state = source if isinstance(source, dict) else source.__getstate__()
-            self.__setstate__(state if isinstance(state, tuple) else (state,))
+        source: Any = next((x for x in (params, index, space) if x is not None), None)
+        if dim is None and (isinstance(source, dict) or hasattr(source, "knn_query")):
+            self.__setstate__((source,) if isinstance(source, dict) else source.__getstate__())
             return
         self._reset(*inputs.check_space(space, dim))
 
@@ -115,7 +112,8 @@ class Index(Store):
             filter: called with each label, says whether it may be returned.
         """
         index, count = self._ready(), inputs.as_count(k, "k")
-        options = {"threads": inputs.as_threads(num_threads, self._threads), "ef": max(self._ef, 2 * count)}
+        least, threads = max(count, LEAST), inputs.as_threads(num_threads, self._threads)
+        options: dict[str, Any] = {"least": least, "ef": max(self._ef, 2 * least), "threads": threads}
         return inputs.nearest(index, inputs.as_matrix(data, self._dim), count, filter, **options)
 
     def get_items(self, ids: Any = None, return_type: Literal["numpy", "list"] = "numpy") -> Any:
@@ -176,7 +174,7 @@ class Index(Store):
         return self.element_count
 
     def set_ef(self, ef: int) -> None:
-        """Set how many nodes a search keeps in view, at least twice ``k``."""
+        """Set how many nodes a search keeps in view, at least 20 and twice ``k``."""
         self._ef = inputs.as_count(ef, "ef")
 
     def set_num_threads(self, num_threads: int) -> None:

@@ -49,12 +49,12 @@ def layers_of(contents: Contents, index: HNSWIndex, levels: Ints) -> list[Layer]
         places = order[np.searchsorted(contents.labels, ids.clip(0), sorter=order).clip(0, len(order) - 1)]
         return np.where(ids < 0, -1, places)
 
+    members = [np.flatnonzero(levels >= level) for level in range(int(levels.max(initial=-1)) + 1)]
+    searches = [search, *(_search_of(vectors, index, nodes) for nodes in members[1:])]
     layers = []
-    for level in range(int(levels.max(initial=-1)) + 1):
-        members = np.flatnonzero(levels >= level)
-        find = _search_of(vectors, index, members) if level else search
-        edges = _edges(vectors, index.metric, members, find, m)
-        layers.append(_layer(members, edges, m if level else 2 * m))
+    for level, nodes in enumerate(members):
+        edges = _edges(vectors, index.metric, nodes, searches[level:], m)
+        layers.append(_layer(nodes, edges, m if level else 2 * m))
     return layers
 
 
@@ -64,35 +64,51 @@ def _search_of(vectors: Floats, like: HNSWIndex, members: Ints) -> Search:
     return lambda rows, k: index.search(rows, k, ef=max(k, like.ef_construction)).ids
 
 
-def _edges(vectors: Floats, metric: str, members: Ints, find: Search, m: int) -> tuple[Ints, Ints, Ints]:
-    """Return the chosen links as (from, to, rank), ranks of a node rising from its nearest."""
-    count = min(len(members) - 1, 2 * m)
+def _edges(
+    vectors: Floats, metric: str, members: Ints, searches: list[Search], m: int
+) -> tuple[Ints, Ints, Ints]:
+    """Return the chosen links as (from, to, rank), ranks of a node rising from its nearest.
+
+    The nearest nodes of the levels above are candidates too: they join what lies far apart.
+    """
     found: list[tuple[Any, ...]] = [(np.empty(0, np.int64),) * 3]
-    step = max(1, _BLOCK // (4 * (count + 1) * vectors.shape[1]))
-    for first in range(0, len(members) if count and m else 0, step):
+    widths = [2 * m + 1, *[m // 2 + 1 for _ in searches[1:]]]
+    step = max(1, _BLOCK // (4 * sum(widths) * vectors.shape[1]))
+    for first in range(0, len(members) if m else 0, step):
         nodes = members[first : first + step]
-        near = find(vectors[nodes], count + 1)
-        chosen = _diverse(vectors, metric, nodes, near, m)
+        rows = vectors[nodes]
+        near = np.concatenate([find(rows, k) for find, k in zip(searches, widths, strict=True)], axis=1)
+        near, chosen = _diverse(vectors, metric, nodes, near, m)
         row, place = np.nonzero(chosen)
         found.append((nodes[row], near[row, place], np.cumsum(chosen, axis=1)[row, place]))
     return tuple(np.concatenate(part) for part in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _diverse(vectors: Floats, metric: str, nodes: Ints, near: Ints, m: int) -> npt.NDArray[np.bool_]:
-    """Return which of the nearest nodes of each node to link it to: at most ``m``."""
-    rows = vectors[near]
-    between = rows @ rows.transpose(0, 2, 1)
-    own = (rows @ vectors[nodes][:, :, None])[:, :, 0]
-    if metric == "l2":  # negative squared distances
-        square = np.einsum("bcd,bcd->bc", rows, rows)
-        between = 2 * between - square[:, :, None] - square[:, None, :]
-        own = 2 * own - square - np.einsum("bd,bd->b", vectors[nodes], vectors[nodes])[:, None]
+def _diverse(
+    vectors: Floats, metric: str, nodes: Ints, near: Ints, m: int
+) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Return candidates for each node, the nearest first, and which to link it to: at most ``m``."""
+    own = _scores(vectors[nodes][:, None, :], vectors[near], metric)[:, 0]
+    order = np.argsort(-own, axis=1, kind="stable")
+    near, own = np.take_along_axis(near, order, 1), np.take_along_axis(own, order, 1)
+    between = _scores(vectors[near], vectors[near], metric)
+    again = np.tril(near[:, :, None] == near[:, None, :], -1).any(axis=2)
+    usable = (near >= 0) & (near != nodes[:, None]) & ~again
     chosen = np.zeros(near.shape, bool)
-    usable = (near >= 0) & (near != nodes[:, None])
     for place in range(near.shape[1]):
         hidden = (chosen & (between[:, :, place] > own[:, place, None])).any(axis=1)
         chosen[:, place] = usable[:, place] & ~hidden & (chosen.sum(axis=1) < m)
-    return chosen
+    return near, chosen
+
+
+def _scores(a: Floats, b: Floats, metric: str) -> Floats:
+    """Return the scores of rows with rows, ``[n, i, dim]`` and ``[n, j, dim]``: ``[n, i, j]``."""
+    products: Floats = a @ b.transpose(0, 2, 1)
+    if metric != "l2":
+        return products
+    squares = [np.einsum("nkd,nkd->nk", x, x) for x in (a, b)]
+    scores: Floats = 2 * products - squares[0][:, :, None] - squares[1][:, None, :]
+    return scores
 
 
 def _layer(members: Ints, edges: tuple[Ints, Ints, Ints], most: int) -> Layer:

@@ -112,9 +112,10 @@ def as_labels(ids: Any) -> npt.NDArray[np.int64]:
     if given.size and given.dtype.kind not in "iub":
         if given.dtype.kind not in "fO":
             raise ValueError(f"ids: expected integers, got {given.dtype}")
-        whole = [int(x) for x in given.ravel()]
-        if any(a != b for a, b in zip(whole, given.ravel().tolist(), strict=True)):
+        values = given.ravel().tolist()
+        if any(isinstance(x, float) and not x.is_integer() for x in values):
             raise ValueError("ids: expected whole numbers")
+        whole = [int(x) for x in values]
         outside = [x for x in whole if not 0 <= x < 2**63]
         if outside:
             as_label(outside[0])
@@ -169,19 +170,29 @@ def allowed_ids(index: FlatIndex | HNSWIndex, filter: Any) -> npt.NDArray[np.int
 
 
 def nearest(
-    index: FlatIndex | HNSWIndex, rows: npt.NDArray[np.float32], k: int, filter: Any, **options: Any
+    index: FlatIndex | HNSWIndex,
+    rows: npt.NDArray[np.float32],
+    k: int,
+    filter: Any,
+    least: int = 1,
+    **options: Any,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
-    """Search as hnswlib does: labels and distances, and RuntimeError where there are fewer than ``k``."""
+    """Search as hnswlib does: labels and distances, and RuntimeError where there are fewer than ``k``.
+
+    Of a graph over codes, ``least`` are looked for at once: the best by its vector may be a few places behind
+    by its code.
+    """
     if k == 0 or len(rows) == 0:
         return np.empty((len(rows), k), np.uint64), np.empty((len(rows), k), np.float32)
     allowed = allowed_ids(index, filter)
     there = len(index) if allowed is None else len(allowed)
     if k > there:
         raise RuntimeError(f"{_TOO_FEW} (k is {k}, and {there} elements may be returned)")
-    hits = index.search(rows, k, filter=allowed, **options)
-    if (hits.ids < 0).any():  # removed meanwhile
+    hits = index.search(rows, max(k, least), filter=allowed, **options)
+    ids, scores = hits.ids[:, :k], hits.scores[:, :k]
+    if (ids < 0).any():  # removed meanwhile
         raise RuntimeError(_TOO_FEW)
-    return hits.ids.astype(np.uint64), np.float32(0 if index.metric == "l2" else 1) - hits.scores
+    return ids.astype(np.uint64), np.float32(0 if index.metric == "l2" else 1) - scores
 
 
 def reading(

@@ -15,9 +15,10 @@ from tercet.compat.hnswlib_import import graph_for
 from tercet.indexes.hnsw import HNSWIndex
 from tercet.scoring import cpu_info
 
-__all__ = ["DEFAULT_EF", "Store"]
+__all__ = ["DEFAULT_EF", "LEAST", "Store"]
 
 DEFAULT_EF = 10
+LEAST = 10  # hits looked for at once
 
 
 class Store:
