@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tercet.compat import hnswlib_inputs as inputs
 from tercet.compat.hnswlib_file import Contents, read_flat, write_flat
 from tercet.indexes.flat import FlatIndex
-from tercet.scoring import cpu_info
+from tercet.scoring import check_integer, cpu_info
 
 __all__ = ["BFIndex"]
 
@@ -71,7 +71,7 @@ class BFIndex:
 
     def set_num_threads(self, num_threads: int) -> None:
         """Set how many threads to use by default; all if it is not positive."""
-        self.num_threads = num_threads
+        self.num_threads = check_integer(num_threads, "num_threads")
 
     def save_index(self, path_to_index: str | os.PathLike[str]) -> None:
         """Write a file in hnswlib's format, atomically."""
