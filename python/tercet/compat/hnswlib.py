@@ -193,7 +193,8 @@ class Index(Store):
 
         Args:
             path_to_index: where.
-            format: ``"hnswlib"``, which hnswlib reads too; its graph is made by searching for every vector.
+            format: ``"hnswlib"``, which hnswlib reads too; its graph is made by searching for every vector,
+                which takes longer than to add them.
                 ``"tercet"`` writes tercet's graph by :meth:`tercet.HNSWIndex.save`, without deleted vectors.
         """
         if format not in ("hnswlib", "tercet"):

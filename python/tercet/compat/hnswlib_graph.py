@@ -72,7 +72,7 @@ def _edges(
     The nearest nodes of the levels above are candidates too: they join what lies far apart.
     """
     found: list[tuple[Any, ...]] = [(np.empty(0, np.int64),) * 3]
-    widths = [2 * m + 1, *[m // 2 + 1 for _ in searches[1:]]]
+    widths = [2 * m + 1, *[m + 1 for _ in searches[1:]]]
     step = max(1, _BLOCK // (4 * sum(widths) * max(sum(widths), vectors.shape[1])))
     for first in range(0, len(members) if m else 0, step):
         nodes = members[first : first + step]
