@@ -91,6 +91,19 @@ def test_search(module: Any, kind: str, space: str) -> None:
     assert repr(index) == f"<hnswlib.{kind}(space='{space}', dim=16)>"
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_search_one_at_a_time(module: Any, space: str) -> None:
+    """Of many queries at once, tercet compares small indexes with all: this is the graph."""
+    rows, queries = vectors(5000), vectors(100, seed=1)
+    index = made(module, rows, space=space)
+    index.set_ef(64)
+    labels = np.concatenate([index.knn_query(query, k=10)[0] for query in queries])
+    assert recall(labels, rows, np.arange(5000), queries, space) > (0.9 if space == "ip" else 0.95)
+    again = pickle.loads(pickle.dumps(index))
+    labels = np.concatenate([again.knn_query(query, k=10)[0] for query in queries])
+    assert recall(labels, rows, np.arange(5000), queries, space) > (0.9 if space == "ip" else 0.95)
+
+
 def test_settings(module: Any) -> None:
     index = module.Index(space="cosine", dim=8)
     assert (index.ef, index.M, index.ef_construction, index.max_elements, index.element_count) == (
