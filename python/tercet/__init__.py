@@ -1,6 +1,7 @@
 """Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking; on numpy alone."""
 
 from tercet._core import __version__
+from tercet.compat import from_hnswlib
 from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
 from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "cpu_info",
     "dot",
+    "from_hnswlib",
     "maxsim",
     "maxsim_grid",
     "open",
