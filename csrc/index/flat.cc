@@ -132,7 +132,8 @@ PackedQueries FlatIndex::bind_float32(const float* queries, size_t count) const 
       {reinterpret_cast<const uint8_t*>(queries), count, dim() * sizeof(float), dim(), float_format()});
 }
 
-std::vector<Candidate> FlatIndex::rescore(const float* query, std::vector<uint32_t> rows, size_t k) const {
+std::vector<Candidate> FlatIndex::rescore(const PackedQueries& query, std::vector<uint32_t> rows,
+                                          size_t k) const {
   if (rows.empty()) return {};
   std::sort(rows.begin(), rows.end());
   ScanRows few;
@@ -140,7 +141,7 @@ std::vector<Candidate> FlatIndex::rescore(const float* query, std::vector<uint32
   few.list = rows.data();
   few.list_size = rows.size();
   rescored_ += rows.size();
-  return std::move(scan_topk(bind_float32(query, 1), few, k, ids_, 1)[0]);
+  return std::move(scan_topk(query, few, k, ids_, 1)[0]);
 }
 
 std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Candidate>& contenders,
@@ -153,7 +154,8 @@ std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Ca
     for (size_t i = begin; i < end; ++i) rows.push_back(contenders[i].row);
     return rows;
   };
-  std::vector<Candidate> best = rescore(query, rows_of(0, first), k);
+  const PackedQueries packed = bind_float32(query, 1);
+  std::vector<Candidate> best = rescore(packed, rows_of(0, first), k);
   if (first == contenders.size()) return best;
   // Bounds are those of the query that contenders() made of this one, and lack -|q|^2 of a distance.
   const double square = squared_norm(query, dim()), worst = best[k - 1].score;
@@ -165,7 +167,7 @@ std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Ca
   }
   size_t end = first;
   while (end < contenders.size() && contenders[end].score >= reached - slack) ++end;
-  for (const Candidate& c : rescore(query, rows_of(first, end), k)) best.push_back(c);
+  for (const Candidate& c : rescore(packed, rows_of(first, end), k)) best.push_back(c);
   std::sort(best.begin(), best.end(), BetterThan{&ids_});
   best.resize(k);
   return best;
@@ -197,7 +199,7 @@ FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, co
     } else {
       std::vector<uint32_t> chosen;
       for (const Candidate& c : hits[q]) chosen.push_back(c.row);
-      hits[q] = rescore(query, std::move(chosen), k);
+      hits[q] = rescore(bind_float32(query, 1), std::move(chosen), k);
     }
   });
   searched_ += count;

@@ -72,7 +72,7 @@ class FlatIndex {
   // Queries for rows of float32.
   PackedQueries bind_float32(const float* queries, size_t count) const;
   // The best k of some rows by the originals.
-  std::vector<Candidate> rescore(const float* query, std::vector<uint32_t> rows, size_t k) const;
+  std::vector<Candidate> rescore(const PackedQueries& query, std::vector<uint32_t> rows, size_t k) const;
   // The best k of the contenders of one query by the originals.
   std::vector<Candidate> prove(const float* query, const std::vector<Candidate>& contenders, size_t k) const;
 
