@@ -180,6 +180,7 @@ void HNSWIndex::choose_entries() {
 
 void HNSWIndex::forget(uint32_t node) {
   slot_of_[node] = kNoNode;
+  slots_are_nodes_ = false;
   live_.erase(node);
   removed_.push_back(node);
 }

@@ -104,6 +104,7 @@ class HNSWIndex {
   std::vector<uint32_t> entries_;  // where searches begin, in the upper layer
   std::vector<uint32_t> slot_of_;  // kNoNode: removed, free, or not yet there
   std::vector<uint32_t> node_of_;  // by slot
+  bool slots_are_nodes_ = true;    // nothing was ever removed
   NodeBits live_;
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;

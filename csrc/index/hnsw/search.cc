@@ -142,9 +142,8 @@ NodeBits HNSWIndex::allowed_nodes(const Filter& filter) const {
   NodeBits nodes;
   nodes.resize(most_nodes());
   const auto* const mask = std::get_if<Mask>(&filter);
-  if (mask && mask->size == node_of_.size() && most_nodes() == node_of_.size() &&
-      std::is_sorted(node_of_.begin(), node_of_.end())) {
-    nodes.assign(mask->allowed, mask->size);  // nothing was ever removed: slots are nodes
+  if (mask && mask->size == node_of_.size() && slots_are_nodes_) {
+    nodes.assign(mask->allowed, mask->size);
     return nodes;
   }
   for (const uint32_t slot : allowed_slots(filter, ids_)) nodes.insert(node_of_[slot]);

@@ -67,6 +67,7 @@ void HNSWIndex::restore(const State& state) {
   for (const uint32_t node : state.removed) use(node, "removed nodes");
   node_of_ = state.node_of;
   removed_ = state.removed;
+  slots_are_nodes_ = count == nodes && std::is_sorted(node_of_.begin(), node_of_.end());
   for (uint32_t node = 0; node < nodes; ++node) {
     if (used.has(node)) continue;
     require(!base_.in_tree(node) && !(upper_.has(node) && upper_.in_tree(node)), "removed nodes: ", node,
