@@ -1,6 +1,7 @@
 #include "index/hnsw/hnsw.h"
 
 #include "bindings/arrays.h"
+#include "bindings/saving.h"
 
 namespace tercet {
 namespace {
@@ -39,7 +40,9 @@ py::array_t<float> get(const HNSWIndex& index, const py::object& ids) {
 }  // namespace
 
 void register_hnsw(py::module_& m) {
-  py::class_<HNSWIndex>(m, "HNSWIndex")
+  py::class_<HNSWIndex> index(m, "HNSWIndex");
+  register_saving(index);
+  index
       .def(py::init([](uint32_t dim, const std::string& metric, uint32_t degree, size_t ef_construction,
                        uint64_t seed, bool rescore) {
              return std::make_unique<HNSWIndex>(dim, metric_of(metric),

@@ -16,6 +16,7 @@
 #include "index/hnsw/bits.h"
 #include "index/hnsw/builder.h"
 #include "index/ids.h"
+#include "index/opened.h"
 #include "index/search.h"
 
 namespace tercet {
@@ -51,12 +52,18 @@ class HNSWIndex {
   size_t removed() const;
   double mean_degree() const;
 
+  // As those of FlatIndex; searches go on while it is saved, changes wait.
+  void save(const SaveTo& to) const;
+  void restore(std::shared_ptr<const Container> file);
+  void verify() const;
+
  private:
   using Hits = std::vector<Candidate>;  // rows are nodes
 
   bool has_bias() const { return metric_ == Metric::l2; }
   float limit() const;
   size_t most_nodes() const { return slot_of_.size(); }
+  void reserve(size_t nodes);
   void resize(size_t nodes);
   void encode(uint32_t node, const float* vector, float* scratch) noexcept;
   RowsView rows() const;
@@ -67,6 +74,7 @@ class HNSWIndex {
   void abandon(const std::vector<uint32_t>& nodes) noexcept;
   void choose_entries();
   void forget(uint32_t node);
+  void restore_nodes(const Container& file, size_t nodes);
   // Takes removed nodes out of the graph.
   void repair(size_t threads);
 
@@ -80,7 +88,7 @@ class HNSWIndex {
   Metric metric_;
   HNSWOptions options_;
   CodeStore store_;                // by node, as all below
-  AlignedVector<float> originals_;  // empty without rescoring
+  Buffer<float> originals_;        // empty without rescoring
   bool keeps_originals_;
   std::vector<float> bias_;  // of distances: -|x|^2 of what the codes stand for
   Graph base_, upper_;
@@ -90,9 +98,10 @@ class HNSWIndex {
   NodeBits live_;
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;
+  Opened opened_;
 
   mutable SharedLock mutex_;      // of everything above
-  std::mutex change_;             // one change at a time; taken before mutex_
+  mutable std::mutex change_;             // one change at a time; taken before mutex_
   mutable std::mutex scratch_mutex_;
   mutable std::vector<std::unique_ptr<BeamScratch>> scratch_;
 };
