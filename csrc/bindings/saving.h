@@ -16,7 +16,7 @@ void save_with(const Index& index, const std::string& settings, Write write) {
     index.save([&](const Sections& state) {
       Sections all;
       all.view("settings", reinterpret_cast<const uint8_t*>(settings.data()), settings.size());
-      all.append(state);
+      for (const Section& section : state.all()) all.add(section);
       write(all);
     });
   });

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/types.h"
@@ -83,7 +84,7 @@ class Sections {
       }
     }
   }
-  void append(const Sections& others) { all_.insert(all_.end(), others.all_.begin(), others.all_.end()); }
+  void add(Section section) { all_.push_back(std::move(section)); }
 
  private:
   std::vector<Section> all_;
