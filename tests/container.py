@@ -86,7 +86,9 @@ def parse(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     assert crc32c(data[:60]) == header_crc
     directory = data[64 : 64 + directory_bytes]
     assert crc32c(directory) == crc
-    sums = list(struct.unpack_from(f"<{(directory_bytes - ENTRY.size * count) // 4}I", directory, ENTRY.size * count))
+    sums = list(
+        struct.unpack_from(f"<{(directory_bytes - ENTRY.size * count) // 4}I", directory, ENTRY.size * count)
+    )
     end = 64 + directory_bytes
     sections: dict[str, Array] = {}
     for i in range(count):

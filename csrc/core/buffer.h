@@ -1,5 +1,5 @@
-// An array that is its own, or borrowed from a file that is mapped. Reading is the same; a borrowed one becomes its
-// own before it first changes.
+// An array that is its own, or borrowed from a file that is mapped. Reading is the same; a borrowed one
+// becomes its own before it first changes.
 #pragma once
 #include <algorithm>
 #include <memory>

@@ -152,7 +152,8 @@ void CodeStore::restore(const Container& file, size_t rows) {
 }
 
 void CodeStore::check_codes() const {
-  require(kernels().all_finite(codec_->format(), codes_.data(), rows_ * dim_), "codes: a value is not finite");
+  require(kernels().all_finite(codec_->format(), codes_.data(), rows_ * dim_),
+          "codes: a value is not finite");
 }
 
 }  // namespace tercet

@@ -27,8 +27,8 @@ class CodeStore {
   void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
 
-  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and encode() and move() may
-  // be called.
+  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and encode() and
+  // move() may be called.
   void reserve(size_t rows);
   // New rows are uninitialised. Shrinking frees nothing.
   void resize(size_t rows);
@@ -42,7 +42,8 @@ class CodeStore {
 
   // Some rows, in the order of `rows`, and what was trained.
   void save(Sections& out, const std::vector<TokenSpan>& rows) const;
-  // The codes stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec makes.
+  // The codes stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec
+  // makes.
   static constexpr const char* kPayload = "codes";
   void restore(const Container& file, size_t rows);
   void check_codes() const;

@@ -290,8 +290,8 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
     const SavedIds saved = restore_ids(*file);
     const size_t count = count_of(saved.ids);
     const std::vector<int64_t> offsets = file->copy<int64_t>("offsets", count + 1);
-    require(offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()), "offsets: expected ", count + 1,
-            " rising from 0");
+    require(offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()), "offsets: expected ",
+            count + 1, " rising from 0");
     const auto rows = static_cast<size_t>(offsets.back());
     const bool trained = !file->view<uint32_t>("codebook_offsets").empty();
     require(residual_ || !trained, "codebook: this codec has none");
@@ -299,7 +299,8 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
     store_.restore(*file, rows);
     spans_.clear();
     for (size_t i = 0; i < count; ++i) {
-      spans_.push_back({static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
+      spans_.push_back(
+          {static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
     }
     living_rows_ = rows;
     restore_ids(ids_, saved);

@@ -1,5 +1,5 @@
-// What an index was opened from. Its payload, the codes and the vectors, stays in the file; it is compared with its
-// checksums before it is first used, once and completely, so that opening need not read it.
+// What an index was opened from. Its payload, the codes and the vectors, stays in the file; it is compared
+// with its checksums before it is first used, once and completely, so that opening need not read it.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -14,8 +14,10 @@ namespace tercet {
 
 class Opened {
  public:
-  // `values`: looks at the payload after its checksums have been found right; throws Error for what no index saves.
-  void set(std::shared_ptr<const Container> file, std::vector<std::string> payload, std::function<void()> values) {
+  // `values`: looks at the payload after its checksums have been found right; throws Error for what no index
+  // saves.
+  void set(std::shared_ptr<const Container> file, std::vector<std::string> payload,
+           std::function<void()> values) {
     file_ = std::move(file);
     payload_ = std::move(payload);
     values_ = std::move(values);

@@ -13,8 +13,8 @@ class Originals {
  public:
   explicit Originals(uint32_t dim) : dim_(dim) {}
 
-  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and set() and move() may be
-  // called.
+  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and set() and move()
+  // may be called.
   void reserve(size_t rows);
   void resize(size_t rows);
   // `decoded`: what the codes of the vector stand for.

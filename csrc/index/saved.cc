@@ -59,8 +59,8 @@ SavedIds restore_ids(const Container& file) {
           "id_offsets: expected to rise from 0 to ", bytes.size());
   StringIds ids;
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-    require(offsets[i] <= offsets[i + 1] && offsets[i + 1] <= offsets.back(), "id_offsets: expected to rise, got ",
-            offsets[i + 1], " after ", offsets[i]);
+    require(offsets[i] <= offsets[i + 1] && offsets[i + 1] <= offsets.back(),
+            "id_offsets: expected to rise, got ", offsets[i + 1], " after ", offsets[i]);
     const uint8_t* const begin = bytes.data() + offsets[i];
     const uint8_t* const end = bytes.data() + offsets[i + 1];
     require(is_utf8(begin, end), "id_bytes: id ", i, " is not UTF-8");

@@ -1,5 +1,5 @@
-// What indexes save alike. Ids are the arrays "ids" (int64), or "id_bytes" and "id_offsets" (UTF-8, end to end), and "next_id";
-// the bias of distances is "bias".
+// What indexes save alike. Ids are the arrays "ids" (int64), or "id_bytes" and "id_offsets" (UTF-8, end to
+// end), and "next_id"; the bias of distances is "bias".
 #pragma once
 #include "index/ids.h"
 #include "storage/container.h"

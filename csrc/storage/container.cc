@@ -51,7 +51,8 @@ Container::Container(FileBytes file, std::string name) : file_(std::move(file)),
     const int version = bytes[sizeof kMagic];
     require(version == kFormatVersion, name_, ": format version ", version, ", this tercet reads ",
             int{kFormatVersion},
-            version > kFormatVersion ? "; a newer one wrote it" : "; an older one wrote it: make the index again");
+            version > kFormatVersion ? "; a newer one wrote it"
+                                     : "; an older one wrote it: make the index again");
   }
   blame([&] { read_directory(); });
 }
@@ -85,7 +86,8 @@ void Container::read_directory() {
     const std::string name = printable(entry.name, sizeof entry.name);
     const size_t length = strnlen(entry.name, sizeof entry.name);
     require(length > 0 && length < sizeof entry.name && std::memcmp(name.data(), entry.name, length) == 0 &&
-                std::all_of(entry.name + length, std::end(entry.name), [](char c) { return c == 0; }),
+                std::all_of(
+                    entry.name + length, std::end(entry.name), [](char c) { return c == 0; }),
             "section ", i, " has no name of the format: '", name, "'");
     require(names.insert(name).second, "section '", name, "' is there twice");
     require(entry.element >= 1 && entry.element <= kElements && entry.rank >= 1 && entry.rank <= kMostRank &&
@@ -150,7 +152,8 @@ void Container::verify() const {
     uint64_t end = directory_end_;
     const uint8_t* const data = file_.bytes.data();
     for (const Entry& entry : entries_) {
-      require(is_zero(data + end, data + entry.offset), "bytes before section '", entry.name, "' are not zero");
+      require(is_zero(data + end, data + entry.offset), "bytes before section '", entry.name,
+              "' are not zero");
       verify(entry);
       end = entry.offset + entry.bytes;
     }

@@ -1,5 +1,6 @@
-// A file of sections, for reading. Opening looks at the header and the directory; what is in a section is compared
-// with its checksums when somebody asks for that. Whatever the bytes are, nothing is read outside of them.
+// A file of sections, for reading. Opening looks at the header and the directory; what is in a section is
+// compared with its checksums when somebody asks for that. Whatever the bytes are, nothing is read outside of
+// them.
 #pragma once
 #include <functional>
 #include <memory>

@@ -1,6 +1,6 @@
-// The instruction is in the baseline that the whole library is compiled for (x86-64-v2, and Arm where the compiler
-// is told so), so this file needs no flags of its own and is no kernel; it is reached through the compiler's
-// builtins, and headers of intrinsics stay in kernels/.
+// The instruction is in the baseline that the whole library is compiled for (x86-64-v2, and Arm where the
+// compiler is told so), so this file needs no flags of its own and is no kernel; it is reached through the
+// compiler's builtins, and headers of intrinsics stay in kernels/.
 #include "storage/crc32c.h"
 
 #include <array>
@@ -61,8 +61,9 @@ uint64_t step(uint64_t state, uint64_t word) { return __builtin_ia32_crc32di(sta
 uint64_t step(uint64_t state, uint64_t word) { return __crc32cd(static_cast<uint32_t>(state), word); }
 #endif
 
-// The instruction takes three cycles, but a new one can begin in each: three streams side by side, each of `kRun`
-// bytes. The state is linear over GF(2), so that of the first is carried over the others' bytes by a table.
+// The instruction takes three cycles, but a new one can begin in each: three streams side by side, each of
+// `kRun` bytes. The state is linear over GF(2), so that of the first is carried over the others' bytes by a
+// table.
 constexpr size_t kRun = 1024;
 
 // What becomes of a state over `kRun` bytes of zero, by its bytes.

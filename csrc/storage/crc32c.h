@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli), the checksum of index files: what iSCSI, ext4 and LevelDB use, since processors have an
-// instruction for it.
+// CRC-32C (Castagnoli), the checksum of index files: what iSCSI, ext4 and LevelDB use, since processors have
+// an instruction for it.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -49,8 +49,8 @@ FileBytes read_file(int file) {
   const uint64_t length = length_of(file);
   const auto memory = std::make_shared<AlignedVector<uint8_t>>(length);
   for (uint64_t done = 0; done < length;) {
-    const int64_t got =
-        read_at(file, memory->data() + done, static_cast<size_t>(std::min<uint64_t>(kMost, length - done)), done);
+    const int64_t got = read_at(file, memory->data() + done,
+                                static_cast<size_t>(std::min<uint64_t>(kMost, length - done)), done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_system("read");
     if (got == 0) {  // it has become shorter meanwhile: what is there will not fit the header
@@ -68,7 +68,8 @@ FileBytes map_file(int file) {
   if (length == 0) return {};
   void* const at = ::mmap(nullptr, length, PROT_READ, MAP_SHARED, file, 0);
   if (at != MAP_FAILED) {
-    const std::shared_ptr<const void> keeper(at, [length](const void* p) { ::munmap(const_cast<void*>(p), length); });
+    const std::shared_ptr<const void> keeper(
+        at, [length](const void* p) { ::munmap(const_cast<void*>(p), length); });
     return {{static_cast<const uint8_t*>(at), length}, keeper};
   }
 #endif

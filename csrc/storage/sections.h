@@ -1,5 +1,5 @@
-// What an index saves: arrays by name. Those of its own memory are views, which must not change until they are
-// written.
+// What an index saves: arrays by name. Those of its own memory are views, which must not change until they
+// are written.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -51,7 +51,8 @@ class Sections {
     std::vector<uint64_t> shape{count};
     if (width) shape = {count / width, width};
     const auto* const first = reinterpret_cast<const uint8_t*>(values);
-    all_.push_back({std::move(name), element_of<T>(), std::move(shape), {{first, count * sizeof(T)}}, nullptr});
+    all_.push_back(
+        {std::move(name), element_of<T>(), std::move(shape), {{first, count * sizeof(T)}}, nullptr});
   }
   template <class Vector>
   void view(std::string name, const Vector& values, size_t width = 0) {

@@ -80,8 +80,8 @@ void draw(uint8_t (&generation)[16]) {
   for (uint8_t& byte : generation) byte = static_cast<uint8_t>(source());
 }
 
-// The checksums are known when all sections are written, so that what is before them comes last: data are read
-// once. `begin(bytes)` gets the length of all.
+// The checksums are known when all sections are written, so that what is before them comes last: data are
+// read once. `begin(bytes)` gets the length of all.
 void write_to(const Sections& sections, const std::function<void(uint64_t)>& begin, const Sink& sink) {
   const std::vector<Section>& all = sections.all();
   uint64_t blocks = 0;

@@ -406,7 +406,9 @@ def test_an_unknown_kind_of_index(tmp_path: Path) -> None:
         tercet.open(tmp_path / "x")
 
 
-@pytest.mark.parametrize("settings_", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100000, b'{"kind": ["FlatIndex"]}'])
+@pytest.mark.parametrize(
+    "settings_", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100000, b'{"kind": ["FlatIndex"]}']
+)
 def test_settings_that_are_none(settings_: bytes, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(container.build(settings_, {}))
     with pytest.raises(ValueError, match="x: "):
@@ -467,17 +469,33 @@ def test_sections_that_do_not_fit(section: str, value: Any, tmp_path: Path) -> N
         tercet.open(tmp_path / "x", mmap=False)
 
 
-@pytest.mark.parametrize("text", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"a\x80"])
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"a\x80"]
+)
 def test_ids_that_are_no_text(text: bytes, tmp_path: Path) -> None:
     index = fill(FlatIndex(6), 1, "str")
-    state = {**state_of(index), "id_bytes": np.frombuffer(text, np.uint8), "id_offsets": np.array([0, len(text)])}
+    state = {
+        **state_of(index),
+        "id_bytes": np.frombuffer(text, np.uint8),
+        "id_offsets": np.array([0, len(text)]),
+    }
     (tmp_path / "x").write_bytes(container.build(index._header(), state))
     with pytest.raises(ValueError, match="x: damaged index: id_bytes: id 0 is not UTF-8"):
         tercet.open(tmp_path / "x")
 
 
 def test_every_character_can_be_in_an_id(tmp_path: Path) -> None:
-    ids = [chr(c) for c in (*range(0x0, 0x900), *range(0xD700, 0xD800), *range(0xE000, 0xE100), 0xFFFF, 0x10000, 0x10FFFF)]
+    ids = [
+        chr(c)
+        for c in (
+            *range(0x0, 0x900),
+            *range(0xD700, 0xD800),
+            *range(0xE000, 0xE100),
+            0xFFFF,
+            0x10000,
+            0x10FFFF,
+        )
+    ]
     index = FlatIndex(1)
     index.add(np.ones((len(ids), 1), F32), ids)
     index.save(tmp_path / "x")
@@ -502,7 +520,9 @@ def test_every_character_can_be_in_an_id(tmp_path: Path) -> None:
         ("node_of", 1, None, "node_of: node .* is in use already"),
     ],
 )
-def test_graphs_that_do_not_fit(section: str, place: int, value: int | None, message: str, tmp_path: Path) -> None:
+def test_graphs_that_do_not_fit(
+    section: str, place: int, value: int | None, message: str, tmp_path: Path
+) -> None:
     index = fill(HNSWIndex(6, m=4), 300)
     index.remove(index.ids[:290:2])
     index.remove(index.ids[5:15])

@@ -1,5 +1,5 @@
-// An HNSWIndex as arrays of a file. Every node is that of a vector, removed, or free; what a number stands for is
-// checked, since searches follow them without looking.
+// An HNSWIndex as arrays of a file. Every node is that of a vector, removed, or free; what a number stands
+// for is checked, since searches follow them without looking.
 #include "index/saved.h"
 
 #include <mutex>
@@ -58,8 +58,7 @@ void HNSWIndex::restore(std::shared_ptr<const Container> file) {
   if (keeps_originals_) payload.push_back(kOriginals);
   opened_.set(std::move(file), std::move(payload), [this] {
     store_.check_codes();
-    if (keeps_originals_)
-      check_values(originals_.data(), dim(), most_nodes(), dim(), limit(), kOriginals, 0);
+    if (keeps_originals_) check_values(originals_.data(), dim(), most_nodes(), dim(), limit(), kOriginals, 0);
   });
 }
 

@@ -12,17 +12,16 @@ from tercet.indexes.multivector import MultiVectorIndex
 __all__ = ["FlatIndex", "HNSWIndex", "MultiVectorIndex", "open"]
 
 
-def open(
-    path: str | os.PathLike[str], *, mmap: bool = True
-) -> FlatIndex | HNSWIndex | MultiVectorIndex:
+def open(path: str | os.PathLike[str], *, mmap: bool = True) -> FlatIndex | HNSWIndex | MultiVectorIndex:
     """Open what ``index.save(path)`` wrote; returns the class that was saved.
 
     Args:
-        path: the file. Others may replace it, by ``save``, while it is open; who changes or cuts it short breaks
-            its readers.
-        mmap: codes and vectors stay in the file, which processes share and of which memory holds what is used;
-            they are compared with their checksums before they are first used, or by ``index.verify()``. What
-            follows a change of the index is in memory. False reads and checks the whole file now.
+        path: the file. Others may replace it, by ``save``, while it is open; who changes or cuts it short
+            breaks its readers.
+        mmap: codes and vectors stay in the file, which processes share, and of which memory holds what is
+            used. They are compared with their checksums before they are first used, or by
+            ``index.verify()``; a change of the index brings them into memory. False reads and checks the
+            whole file now.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -110,9 +110,7 @@ class BaseIndex(ABC):
         return index
 
     @classmethod
-    def _restore(
-        cls, file: _core.Container, settings: dict[str, Any], path: str | os.PathLike[str]
-    ) -> Self:
+    def _restore(cls, file: _core.Container, settings: dict[str, Any], path: str | os.PathLike[str]) -> Self:
         """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly."""
         try:
             index = cls._empty(settings)

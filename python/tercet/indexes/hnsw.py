@@ -136,9 +136,7 @@ class HNSWIndex(BaseIndex):
             width = max(DEFAULT_EF, 2 * count) if ef is None else check_k(ef, "ef")
         data = np.ascontiguousarray(as_float32(rows).data)
         filters = as_filters(filter, len(data))
-        return Hits(
-            *self._native.search(data, count, filters, width, bool(exact), check_threads(threads))
-        )
+        return Hits(*self._native.search(data, count, filters, width, bool(exact), check_threads(threads)))
 
     def get(self, ids: Any) -> npt.NDArray[np.float32]:
         """Return the stored vectors of ids, ``float32[n, dim]``: those kept for rescoring, or decoded codes.

@@ -67,8 +67,8 @@ def read_settings(file: _core.Container, path: str | os.PathLike[str]) -> dict[s
 def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
     """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut.
 
-    A file that is there keeps its mode, a link its target. One writer at a time is at work in a directory, and
-    others wait for it; readers never do.
+    A file that is there keeps its mode, a link its target. One writer at a time is at work in a directory,
+    others wait for it, and readers never do.
     """
     target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
@@ -106,7 +106,7 @@ def _replace(target: str, folder: str, fill: Any) -> None:
 
 @contextmanager
 def _writing_in(folder: str) -> Iterator[None]:
-    """Hold the lock on writing in a directory, if its file system has locks; the system releases it at exit."""
+    """Hold the lock on writing in a directory, where there are locks; the system releases it at exit."""
     if fcntl is None:
         yield
         return

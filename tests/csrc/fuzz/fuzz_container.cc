@@ -12,8 +12,8 @@ using namespace tercet;
 
 namespace {
 
-// The first byte says whether header and directory get checksums that are right, so that what is behind them is
-// reached.
+// The first byte says whether header and directory get checksums that are right, so that what is behind them
+// is reached.
 std::string repaired(const uint8_t* data, size_t size) {
   std::string file(reinterpret_cast<const char*>(data), size);
   FileHeader header;
@@ -42,8 +42,8 @@ uint64_t sum_of(const Container& file, const std::string& name) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  const std::string bytes =
-      data[0] % 2 ? repaired(data + 1, size - 1) : std::string(reinterpret_cast<const char*>(data + 1), size - 1);
+  const std::string bytes = data[0] % 2 ? repaired(data + 1, size - 1)
+                                        : std::string(reinterpret_cast<const char*>(data + 1), size - 1);
   std::shared_ptr<Container> file;
   if (!fuzz::attempt([&] { file = open_bytes(bytes); })) return 0;
   fuzz::happened(1);

@@ -15,14 +15,16 @@ using namespace tercet;
 namespace {
 
 enum Kind : uint8_t { kFlat, kMultiVector, kHNSW };
-constexpr uint32_t kM = 4, kUpperShift = 4;  // neighbours of a graph, and which of its nodes are in the upper layer
+constexpr uint32_t kM = 4,
+                   kUpperShift = 4;  // neighbours of a graph, and which of its nodes are in the upper layer
 constexpr const char* kCodecs[] = {"float32", "bfloat16",  "int8",      "int4", "int2",
                                    "binary",  "residual2", "residual1", "pq16"};
 
 struct Case {
   uint32_t dim = 1;
   uint8_t kind = kFlat, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0;
-  size_t texts = 0, nodes = 0, num_removed = 0, num_free = 0, num_centroids = 0, clusters = 0, k = 1, num_queries = 1, added = 1;
+  size_t texts = 0, nodes = 0, num_removed = 0, num_free = 0, num_centroids = 0, clusters = 0, k = 1,
+         num_queries = 1, added = 1;
   IntIds ints;
   StringIds names;
   int64_t next_id = 0;
@@ -50,9 +52,7 @@ struct Case {
   FlatIndex empty_flat() const {
     return FlatIndex(dim, static_cast<Metric>(metric), codec_name(), 0, rescore);
   }
-  HNSWIndex empty_hnsw() const {
-    return HNSWIndex(dim, static_cast<Metric>(metric), {kM, 20, 0}, rescore);
-  }
+  HNSWIndex empty_hnsw() const { return HNSWIndex(dim, static_cast<Metric>(metric), {kM, 20, 0}, rescore); }
 
   // All arrays but ids, by name: f(name, array).
   template <class Self, class F>
@@ -99,7 +99,8 @@ struct Case {
   }
   void take(const Container& file) {
     next_id = array_of<int64_t>(file, "next_id")[0];
-    arrays(*this, [&]<class T>(const char* name, std::vector<T>& values) { values = array_of<T>(file, name); });
+    arrays(*this,
+           [&]<class T>(const char* name, std::vector<T>& values) { values = array_of<T>(file, name); });
   }
 };
 

@@ -121,7 +121,8 @@ TEST(a_container_refuses_what_is_none) {
   refused(with<uint8_t>(good, entry(1, 31), 'x'), "no name");
   refused(with<uint64_t>(good, entry(2, 0), 0x7365646f63), "'codes' is there twice");
   for (const uint32_t element : {0u, 6u, 0xffffffffu}) refused(with(good, entry(1, 32), element), "no type");
-  for (const uint32_t rank : {0u, 1u, 3u, 5u, 0xffffffffu}) refused(with(good, entry(1, 36), rank), "no type");
+  for (const uint32_t rank : {0u, 1u, 3u, 5u, 0xffffffffu})
+    refused(with(good, entry(1, 36), rank), "no type");
   for (const uint64_t n : {uint64_t{99}, uint64_t{101}, uint64_t{1} << 63, ~uint64_t{0}}) {
     refused(with(good, entry(1, 40), n), "no type");
     refused(with(good, entry(1, 80), n), "no type");
@@ -137,7 +138,8 @@ TEST(a_container_refuses_what_is_none) {
 TEST(damage_in_a_container_is_named) {
   const std::string good = file_with(kBlockBytes + 100);
   const auto file = open_bytes(good);
-  const size_t codes = static_cast<size_t>(file->view<uint8_t>("codes").data() - file->view<uint8_t>("settings").data());
+  const size_t codes =
+      static_cast<size_t>(file->view<uint8_t>("codes").data() - file->view<uint8_t>("settings").data());
   const size_t begin = good.find("{}") + codes;
   std::string bad = good;
   bad[begin + kBlockBytes + 3] ^= 4;
