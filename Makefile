@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 
 # How long each fuzz target runs.
 SECONDS ?= 20
-FUZZ = codebook ids kernels restore
+FUZZ = codebook container ids kernels restore
 
 .PHONY: demo test test-isa native fuzz aarch64 lint bench clean
 

@@ -1,6 +1,8 @@
 // The one place where native errors become Python's.
 #include <pybind11/pybind11.h>
 
+#include <system_error>
+
 #include "core/error.h"
 
 namespace tercet {
@@ -14,6 +16,9 @@ void register_errors(pybind11::module_&) {
                        : e.kind() == ErrorKind::lookup ? PyExc_KeyError
                                                        : PyExc_ValueError;
       PyErr_SetString(type, e.what());
+    } catch (const std::system_error& e) {  // of files; Python makes a subclass of OSError by the number
+      const auto arguments = pybind11::make_tuple(e.code().value(), e.what());
+      PyErr_SetObject(PyExc_OSError, arguments.ptr());
     }
   });
 }

@@ -1,6 +1,7 @@
 #include "index/flat.h"
 
 #include "bindings/arrays.h"
+#include "bindings/saving.h"
 #include "core/error.h"
 
 namespace tercet {
@@ -37,37 +38,12 @@ py::array_t<float> get(const FlatIndex& index, const py::object& ids) {
   return to_array(std::move(rows), {n, static_cast<py::ssize_t>(index.dim())});
 }
 
-py::dict state(const FlatIndex& index) {
-  FlatIndex::State state;
-  without_gil([&] { state = index.state(); });
-  py::dict out;
-  out["ids"] = ids_to_python(state.ids);
-  const auto codes = static_cast<py::ssize_t>(state.codes.size()),
-             scales = static_cast<py::ssize_t>(state.scales.size());
-  out["codes"] = to_array(std::move(state.codes), {codes});
-  out["next_id"] = state.next_id;
-  out["scales"] = to_array(std::move(state.scales), {scales});
-  if (!state.originals.empty()) {
-    const auto originals = static_cast<py::ssize_t>(state.originals.size());
-    out["originals"] = to_array(std::move(state.originals), {originals});
-  }
-  return out;
-}
-
-void restore(FlatIndex& index, const py::object& ids, const py::array_t<uint8_t, py::array::c_style>& codes,
-             const py::array_t<uint16_t, py::array::c_style>& scales, int64_t next_id,
-             const py::array_t<float, py::array::c_style>& originals) {
-  index.restore({ids_of(ids),
-                 {codes.data(), codes.data() + codes.size()},
-                 {scales.data(), scales.data() + scales.size()},
-                 next_id,
-                 {originals.data(), originals.data() + originals.size()}});
-}
-
 }  // namespace
 
 void register_flat(py::module_& m) {
-  py::class_<FlatIndex>(m, "FlatIndex")
+  py::class_<FlatIndex> index(m, "FlatIndex");
+  register_saving(index);
+  index
       .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec, uint64_t seed,
                        bool rescore) {
              return std::make_unique<FlatIndex>(dim, metric_of(metric), codec, seed, rescore);
@@ -95,10 +71,7 @@ void register_flat(py::module_& m) {
       .def("size", [](const FlatIndex& index) { return waiting([&] { return index.size(); }); })
       .def("bytes", [](const FlatIndex& index) { return waiting([&] { return index.bytes(); }); })
       .def("rescored",
-           [](const FlatIndex& index) { return py::make_tuple(index.searched(), index.rescored()); })
-      .def("state", &state)
-      .def("restore", &restore, py::arg("ids"), py::arg("codes"), py::arg("scales"), py::arg("next_id"),
-           py::arg("originals"));
+           [](const FlatIndex& index) { return py::make_tuple(index.searched(), index.rescored()); });
 }
 
 }  // namespace tercet

@@ -1,7 +1,7 @@
 #include "index/hnsw/hnsw.h"
 
 #include "bindings/arrays.h"
-#include "core/error.h"
+#include "bindings/saving.h"
 
 namespace tercet {
 namespace {
@@ -37,58 +37,12 @@ py::array_t<float> get(const HNSWIndex& index, const py::object& ids) {
   return to_array(std::move(rows), {n, static_cast<py::ssize_t>(index.dim())});
 }
 
-// Every array that an index saves, by name.
-template <class State, class Visit>
-void for_each_array(State& state, Visit visit) {
-  visit("codes", state.codes);
-  visit("scales", state.scales);
-  visit("originals", state.originals);
-  visit("node_of", state.node_of);
-  visit("removed", state.removed);
-  visit("base_rows", state.base_rows);
-  visit("base_parents", state.base_parents);
-  visit("upper_rows", state.upper_rows);
-  visit("upper_parents", state.upper_parents);
-}
-
-py::dict state(const HNSWIndex& index) {
-  HNSWIndex::State state;
-  without_gil([&] { state = index.state(); });
-  py::dict out;
-  out["ids"] = ids_to_python(state.ids);
-  out["next_id"] = state.next_id;
-  for_each_array(state, [&](const char* name, auto& values) {
-    const auto n = static_cast<py::ssize_t>(values.size());
-    out[name] = to_array(std::move(values), {n});
-  });
-  out["roots"] = to_array(std::vector<uint32_t>{state.base_root, state.upper_root}, {2});
-  return out;
-}
-
-void restore(HNSWIndex& index, const py::object& ids, int64_t next_id, const py::dict& arrays) {
-  HNSWIndex::State state{};
-  state.ids = ids_of(ids);
-  state.next_id = next_id;
-  const auto take = [&]<class T>(const char* name, std::vector<T>& values) {
-    require(arrays.contains(name), "section ", name, " is missing");
-    const py::object given = arrays[name];
-    require(py::isinstance<py::array_t<T>>(given), "section ", name, " is of another type");
-    const auto array = py::cast<py::array_t<T, py::array::c_style>>(given);
-    values.assign(array.data(), array.data() + array.size());
-  };
-  for_each_array(state, take);
-  std::vector<uint32_t> roots;
-  take("roots", roots);
-  require(roots.size() == 2, "roots: expected 2, got ", roots.size());
-  state.base_root = roots[0];
-  state.upper_root = roots[1];
-  without_gil([&] { index.restore(state); });
-}
-
 }  // namespace
 
 void register_hnsw(py::module_& m) {
-  py::class_<HNSWIndex>(m, "HNSWIndex")
+  py::class_<HNSWIndex> index(m, "HNSWIndex");
+  register_saving(index);
+  index
       .def(py::init([](uint32_t dim, const std::string& metric, uint32_t degree, size_t ef_construction,
                        uint64_t seed, bool rescore) {
              return std::make_unique<HNSWIndex>(dim, metric_of(metric),
@@ -119,9 +73,7 @@ void register_hnsw(py::module_& m) {
       .def("changes", &HNSWIndex::changes)
       .def("removed", [](const HNSWIndex& index) { return waiting([&] { return index.removed(); }); })
       .def("mean_degree", [](const HNSWIndex& index) { return waiting([&] { return index.mean_degree(); }); })
-      .def("bytes", [](const HNSWIndex& index) { return waiting([&] { return index.bytes(); }); })
-      .def("state", &state)
-      .def("restore", &restore, py::arg("ids"), py::arg("next_id"), py::arg("arrays"));
+      .def("bytes", [](const HNSWIndex& index) { return waiting([&] { return index.bytes(); }); });
 }
 
 }  // namespace tercet

@@ -57,7 +57,7 @@ void CodeStore::train(const float* rows, size_t count, size_t stride, const KMea
 }
 
 void CodeStore::reserve(size_t rows) {
-  make_room(codes_, rows * codec_->row_bytes(dim_));
+  codes_.reserve(rows * codec_->row_bytes(dim_));
   if (codec_->has_scales()) make_room(scales_, rows);
   if (codebook_) make_room(centroids_, rows);
 }
@@ -79,7 +79,7 @@ void CodeStore::encode(size_t row, const float* vector, uint16_t centroid) noexc
     vector = residual.data();
     centroids_[row] = centroid;
   }
-  codec_->encode(vector, dim_, codes_.data() + row * codec_->row_bytes(dim_),
+  codec_->encode(vector, dim_, codes_.mutable_data() + row * codec_->row_bytes(dim_),
                  codec_->has_scales() ? &scales_[row] : nullptr);
 }
 
@@ -95,7 +95,7 @@ void CodeStore::decode(size_t row, float* vector) const {
 
 void CodeStore::move(size_t from, size_t to, size_t count) {
   const size_t stride = codec_->row_bytes(dim_);
-  std::memmove(codes_.data() + to * stride, codes_.data() + from * stride, count * stride);
+  std::memmove(codes_.mutable_data() + to * stride, codes_.data() + from * stride, count * stride);
   const auto move_words = [&](std::vector<uint16_t>& words) {
     std::memmove(words.data() + to, words.data() + from, count * sizeof(uint16_t));
   };
@@ -107,29 +107,53 @@ PackedQueries CodeStore::bind(const float* queries, size_t count) const {
   return codebook_ ? codec_->bind_residuals(queries, count, *codebook_) : codec_->bind(queries, count, dim_);
 }
 
-void CodeStore::restore(const uint8_t* codes, size_t code_bytes, const std::vector<uint16_t>& scales,
-                        const std::vector<uint16_t>& centroids, size_t rows) {
-  const auto check = [](const char* what, size_t got, size_t expected) {
-    require(got == expected, what, ": expected ", expected, ", got ", got);
-  };
-  const size_t stride = codec_->row_bytes(dim_);
-  require(rows <= code_bytes / stride && rows * stride == code_bytes, "bytes of codes: expected ", rows,
-          " rows of ", stride, ", got ", code_bytes);  // the product of any number of rows may overflow
-  check("scales", scales.size(), codec_->has_scales() ? rows : 0);
-  check("centroids of rows", centroids.size(), codebook_ ? rows : 0);
-  for (const uint16_t c : centroids) {
+void CodeStore::save(Sections& out, const std::vector<TokenSpan>& rows) const {
+  if (codebook_) {
+    const Centroids& centroids = codebook_->centroids();
+    out.view("codebook_codes", centroids.codes(), dim_);
+    out.view("codebook_scales", centroids.scales());
+    out.view("codebook_offsets", codebook_->offsets());
+    out.own("codec_parameters", codec_->parameters());
+    out.gather("centroids", centroids_.data(), rows, 1);
+  }
+  if (codec_->has_scales()) out.gather("scales", scales_.data(), rows, 1);
+  out.gather(kPayload, codes_.data(), rows, codec_->row_bytes(dim_));
+}
+
+void CodeStore::restore_training(const Container& file) {
+  const auto offsets = file.read<uint32_t>("codebook_offsets");
+  const auto scales = file.read<uint16_t>("codebook_scales");
+  const auto codes = file.read<uint8_t>("codebook_codes");
+  const auto parameters = file.read<float>("codec_parameters");
+  codec_->restore({parameters.begin(), parameters.end()});
+  codebook_ = std::make_unique<Codebook>(
+      Centroids(dim_, {codes.begin(), codes.end()}, {scales.begin(), scales.end()}),
+      std::vector<uint32_t>(offsets.begin(), offsets.end()));
+}
+
+void CodeStore::restore(const Container& file, size_t rows) {
+  if (!file.view<uint32_t>("codebook_offsets").empty()) restore_training(file);
+  scales_ = file.copy<uint16_t>("scales", codec_->has_scales() ? rows : 0);
+  centroids_ = file.copy<uint16_t>("centroids", codebook_ ? rows : 0);
+  for (const uint16_t c : centroids_) {
     require(c < codebook_->size(), "centroids of rows: ", c, " is none of ", codebook_->size());
   }
   // What no codec makes, searches need not expect.
-  for (size_t i = 0; i < scales.size(); ++i) {
-    const float scale = bfloat16_to_float(scales[i]);
+  for (size_t i = 0; i < scales_.size(); ++i) {
+    const float scale = bfloat16_to_float(scales_[i]);
     require(scale >= 0 && scale <= kMaxScale, "scales: row ", i, " has the scale ", scale);
   }
-  require(kernels().all_finite(codec_->format(), codes, rows * dim_), "codes: a value is not finite");
-  codes_.assign(codes, codes + code_bytes);
-  scales_ = scales;
-  centroids_ = centroids;
+  const size_t stride = codec_->row_bytes(dim_);
+  const auto codes = file.view<uint8_t>(kPayload);
+  require(rows <= codes.size() / stride && rows * stride == codes.size(), "bytes of codes: expected ", rows,
+          " rows of ", stride, ", got ", codes.size());  // the product of any number of rows may overflow
+  codes_.borrow(codes, file.keeper());
   rows_ = rows;
+}
+
+void CodeStore::check_codes() const {
+  require(kernels().all_finite(codec_->format(), codes_.data(), rows_ * dim_),
+          "codes: a value is not finite");
 }
 
 }  // namespace tercet

@@ -6,8 +6,9 @@
 #include "codec/codebook.h"
 #include "codec/codec.h"
 #include "codec/kmeans.h"
-#include "core/aligned.h"
+#include "core/buffer.h"
 #include "core/types.h"
+#include "storage/container.h"
 
 namespace tercet {
 
@@ -26,7 +27,8 @@ class CodeStore {
   void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
 
-  // Makes room, after which resize() cannot fail.
+  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and encode() and
+  // move() may be called.
   void reserve(size_t rows);
   // New rows are uninitialised. Shrinking frees nothing.
   void resize(size_t rows);
@@ -38,22 +40,21 @@ class CodeStore {
 
   PackedQueries bind(const float* queries, size_t count) const;
 
-  // The raw parts, for saving and opening.
-  const AlignedVector<uint8_t>& codes() const { return codes_; }
-  const std::vector<uint16_t>& scales() const { return scales_; }
-  const std::vector<uint16_t>& centroids() const { return centroids_; }
-  void restore_training(std::unique_ptr<const Codebook> codebook, const std::vector<float>& parameters) {
-    codec_->restore(parameters);
-    codebook_ = std::move(codebook);
-  }
-  void restore(const uint8_t* codes, size_t code_bytes, const std::vector<uint16_t>& scales,
-               const std::vector<uint16_t>& centroids, size_t rows);
+  // Some rows, in the order of `rows`, and what was trained.
+  void save(Sections& out, const std::vector<TokenSpan>& rows) const;
+  // The codes stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec
+  // makes.
+  static constexpr const char* kPayload = "codes";
+  void restore(const Container& file, size_t rows);
+  void check_codes() const;
 
  private:
+  void restore_training(const Container& file);
+
   std::unique_ptr<Codec> codec_;
   uint32_t dim_;
   size_t rows_ = 0;
-  AlignedVector<uint8_t> codes_;
+  Buffer<uint8_t> codes_;
   std::vector<uint16_t> scales_;
   std::vector<uint16_t> centroids_;
   std::unique_ptr<const Codebook> codebook_;

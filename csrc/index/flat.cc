@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "index/metric.h"
+#include "index/saved.h"
 
 namespace tercet {
 
@@ -51,6 +52,7 @@ Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, std::optio
   Ids ids = given ? std::move(*given) : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per vector, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
+  opened_.check();
   const size_t after =
       std::max<size_t>(ids_.size(), *std::max_element(slots.begin(), slots.end()) + size_t{1});
   // All that can fail comes before anything changes.
@@ -62,6 +64,7 @@ Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, std::optio
     encode(slots[i], vectors + i * stride, scratch[worker].data());
   };
   ids_.add(ids, slots);
+  opened_.release();
   store_.resize(after);
   if (originals_) originals_->resize(after);
   if (has_bias()) bias_.resize(after);
@@ -72,6 +75,10 @@ Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, std::optio
 void FlatIndex::remove(const Ids& ids) {
   std::unique_lock lock(mutex_);
   std::vector<uint32_t> slots = ids_.slots_of(ids);
+  opened_.check();
+  store_.reserve(ids_.size());  // rows move
+  if (originals_) originals_->reserve(ids_.size());
+  opened_.release();
   // From the back, so that the last row, which moves into the hole, is never one still to be removed.
   std::sort(slots.begin(), slots.end(), std::greater<>());
   for (const uint32_t slot : slots) {
@@ -217,6 +224,7 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   }
 
   std::shared_lock lock(mutex_);
+  opened_.check();
   ScanRows rows;
   rows.rows = store_.view();
   if (rows.rows.format == Format::float32) rows.rows.format = float_format();
@@ -255,6 +263,7 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
 std::vector<float> FlatIndex::get(const Ids& ids) const {
   std::shared_lock lock(mutex_);
   const std::vector<uint32_t> slots = ids_.slots_of(ids);
+  opened_.check();
   std::vector<float> rows(slots.size() * dim());
   for (size_t i = 0; i < slots.size(); ++i) {
     float* const row = rows.data() + i * dim();
@@ -287,35 +296,39 @@ size_t FlatIndex::bytes() const {
   return store_.bytes() + bias_.size() * sizeof(float) + (originals_ ? originals_->bytes() : 0);
 }
 
-FlatIndex::State FlatIndex::state() const {
+void FlatIndex::save(const SaveTo& to) const {
   std::shared_lock lock(mutex_);
-  State state{ids_.ids(), {store_.codes().begin(), store_.codes().end()}, store_.scales(), ids_.next(), {}};
-  if (originals_ && ids_.size()) {
-    state.originals.assign(originals_->row(0), originals_->row(0) + ids_.size() * dim());
-  }
-  return state;
+  opened_.check();
+  Sections out;
+  save_ids(out, ids_);
+  if (has_bias()) out.view("bias", bias_);
+  store_.save(out, {{0, ids_.size()}});
+  if (originals_) originals_->save(out);
+  to(out);
 }
 
-void FlatIndex::restore(const State& state) {
+void FlatIndex::restore(std::shared_ptr<const Container> file) {
   std::unique_lock lock(mutex_);
-  const size_t count = count_of(state.ids);
-  const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
-  const size_t expected = originals_ ? count * dim() : 0;
-  require(state.originals.size() == expected, "originals: expected ", expected, " values, got ",
-          state.originals.size());
-  if (originals_) check_values(state.originals.data(), dim(), count, dim(), limit(), "originals", 1);
-  store_.restore(state.codes.data(), state.codes.size(), state.scales, {}, count);
-  if (originals_) originals_->resize(count);
-  if (has_bias()) bias_.resize(count);
-  std::vector<float> decoded(dim());
-  for (size_t i = 0; i < count && (originals_ || has_bias()); ++i) {
-    const float* const original = originals_ ? state.originals.data() + i * dim() : nullptr;
-    store_.decode(i, decoded.data());
-    if (originals_) originals_->set(i, original, decoded.data());
-    if (has_bias()) bias_of(i, originals_ ? original : decoded.data());
-  }
-  ids_.add(state.ids, slots);
-  ids_.set_next(state.next_id);
+  std::vector<std::string> payload{CodeStore::kPayload};
+  file->blame([&] {
+    const SavedIds saved = restore_ids(*file);
+    const size_t count = count_of(saved.ids);
+    if (has_bias()) bias_ = restore_bias(*file, count);
+    store_.restore(*file, count);
+    if (originals_) originals_->restore(*file, count);
+    restore_ids(ids_, saved);
+  });
+  if (originals_) payload.push_back(Originals::kPayload);
+  opened_.set(std::move(file), std::move(payload), [this] {
+    store_.check_codes();
+    if (originals_ && ids_.size())
+      check_values(originals_->row(0), dim(), ids_.size(), dim(), limit(), "originals", 0);
+  });
+}
+
+void FlatIndex::verify() const {
+  std::shared_lock lock(mutex_);
+  opened_.verify();
 }
 
 }  // namespace tercet

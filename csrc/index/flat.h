@@ -8,6 +8,7 @@
 
 #include "core/shared_lock.h"
 #include "index/code_store.h"
+#include "index/opened.h"
 #include "index/originals.h"
 #include "index/scan.h"
 #include "index/search.h"
@@ -41,15 +42,11 @@ class FlatIndex {
   uint64_t searched() const { return searched_; }
   uint64_t rescored() const { return rescored_; }
 
-  struct State {
-    Ids ids;
-    std::vector<uint8_t> codes;
-    std::vector<uint16_t> scales;
-    int64_t next_id;
-    std::vector<float> originals;  // empty without rescoring
-  };
-  State state() const;
-  void restore(const State& state);
+  void save(const SaveTo& to) const;
+  // Into an index without vectors. Throws Error for what no index with these settings saves.
+  void restore(std::shared_ptr<const Container> file);
+  // Throws Error if the file that the index was opened from is damaged; nothing once the index has changed.
+  void verify() const;
 
  private:
   static constexpr size_t kRescored = 4;
@@ -88,6 +85,7 @@ class FlatIndex {
       bias_;  // by slot: -|x|^2 of the originals, else of what the codes stand for; see has_bias()
   mutable std::atomic<uint64_t> searched_{0}, rescored_{0};
   IdTable ids_;
+  Opened opened_;
   mutable SharedLock mutex_;
 };
 

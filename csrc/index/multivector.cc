@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <functional>
 #include <mutex>
-#include <new>
 #include <numeric>
 
 #include "codec/kmeans.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "index/saved.h"
 
 namespace tercet {
 
@@ -70,6 +71,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   Ids ids = given ? std::move(*given) : ids_.next_ids(count);
   require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
+  opened_.check();
   const size_t before = ids_.size(), first_row = store_.rows();
   // All that can fail comes before anything changes.
   std::vector<uint16_t> centroids(residual_ ? total : 0);
@@ -86,6 +88,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
     }
   };
   ids_.add(ids, slots);
+  opened_.release();
   store_.resize(first_row + total);
   for (size_t i = 0; i < count; ++i) {
     const TokenSpan span{first_row + tokens.offsets[i], tokens.offsets[i + 1] - tokens.offsets[i]};
@@ -121,8 +124,11 @@ void MultiVectorIndex::compact_if_worth_it() {
   std::vector<uint32_t> order;
   try {
     order.resize(spans_.size());
-  } catch (const std::bad_alloc&) {
-    return;  // another time: what was asked for is done
+    opened_.check();
+    store_.reserve(store_.rows());  // rows move
+    opened_.release();
+  } catch (const std::exception&) {
+    return;  // no memory, or a damaged file: what was asked for is done
   }
   std::iota(order.begin(), order.end(), 0u);
   std::sort(order.begin(), order.end(),
@@ -147,6 +153,7 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
   }
 
   std::shared_lock lock(mutex_);
+  opened_.check();
   const BetterThan better{&ids_};
   std::vector<std::vector<Candidate>> hits;
   // Queries [first, first + n) against the texts in `slots` (null: all).
@@ -226,6 +233,7 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
 
 MultiVectorIndex::Tokens MultiVectorIndex::get(const Ids& ids) const {
   std::shared_lock lock(mutex_);
+  opened_.check();
   Tokens tokens;
   tokens.offsets.push_back(0);
   for (const uint32_t slot : ids_.slots_of(ids)) {
@@ -264,61 +272,45 @@ size_t MultiVectorIndex::bytes() const {
   return store_.bytes() + spans_.size() * sizeof(TokenSpan);
 }
 
-MultiVectorIndex::State MultiVectorIndex::state() const {
+void MultiVectorIndex::save(const SaveTo& to) const {
   std::shared_lock lock(mutex_);
-  State state;
-  state.ids = ids_.ids();
-  state.next_id = ids_.next();
-  state.offsets.push_back(0);
-  const size_t stride = store_.codec().row_bytes(dim());
-  for (const TokenSpan span : spans_) {
-    const auto codes = store_.codes().begin() + static_cast<long>(span.begin * stride);
-    state.codes.insert(state.codes.end(), codes, codes + static_cast<long>(span.count * stride));
-    if (store_.codec().has_scales()) {
-      const auto scales = store_.scales().begin() + static_cast<long>(span.begin);
-      state.scales.insert(state.scales.end(), scales, scales + static_cast<long>(span.count));
-    }
-    if (store_.codebook()) {
-      const auto centroids = store_.centroids().begin() + static_cast<long>(span.begin);
-      state.centroids.insert(state.centroids.end(), centroids, centroids + static_cast<long>(span.count));
-    }
-    state.offsets.push_back(state.offsets.back() + static_cast<int64_t>(span.count));
-  }
-  if (const Codebook* const book = store_.codebook()) {
-    const Centroids& centroids = book->centroids();
-    state.codebook_codes.assign(centroids.codes().begin(), centroids.codes().end());
-    state.codebook_scales = centroids.scales();
-    state.codebook_offsets = book->offsets();
-    state.codec_parameters = store_.codec().parameters();
-  }
-  return state;
+  opened_.check();
+  Sections out;
+  save_ids(out, ids_);
+  std::vector<int64_t> offsets{0};
+  for (const TokenSpan& span : spans_) offsets.push_back(offsets.back() + static_cast<int64_t>(span.count));
+  out.own("offsets", std::move(offsets));
+  store_.save(out, spans_);
+  to(out);
 }
 
-void MultiVectorIndex::restore(const State& state) {
+void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
   std::unique_lock lock(mutex_);
-  const size_t count = count_of(state.ids);
-  const auto& offsets = state.offsets;
-  require(offsets.size() == count + 1 && offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()),
-          "offsets: expected ", count + 1, " rising from 0");
-  const size_t rows = static_cast<size_t>(offsets.back());
-  const std::vector<uint32_t> slots = ids_.slots_for_add(state.ids);
-  require(residual_ || state.codebook_offsets.empty(), "codebook: this codec has none");
-  require(!residual_ || !state.codebook_offsets.empty() || rows == 0, "codebook: missing");
-  if (!state.codebook_offsets.empty()) {
-    AlignedVector<uint8_t> codes(state.codebook_codes.begin(), state.codebook_codes.end());
-    store_.restore_training(
-        std::make_unique<Codebook>(Centroids(dim(), std::move(codes), state.codebook_scales),
-                                   state.codebook_offsets),
-        state.codec_parameters);
-  }
-  store_.restore(state.codes.data(), state.codes.size(), state.scales, state.centroids, rows);
-  spans_.clear();
-  for (size_t i = 0; i < count; ++i) {
-    spans_.push_back({static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
-  }
-  living_rows_ = rows;
-  ids_.add(state.ids, slots);
-  ids_.set_next(state.next_id);
+  file->blame([&] {
+    const SavedIds saved = restore_ids(*file);
+    const size_t count = count_of(saved.ids);
+    const std::vector<int64_t> offsets = file->copy<int64_t>("offsets", count + 1);
+    require(offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()), "offsets: expected ",
+            count + 1, " rising from 0");
+    const auto rows = static_cast<size_t>(offsets.back());
+    const bool trained = !file->view<uint32_t>("codebook_offsets").empty();
+    require(residual_ || !trained, "codebook: this codec has none");
+    require(!residual_ || trained || rows == 0, "codebook: missing");
+    store_.restore(*file, rows);
+    spans_.clear();
+    for (size_t i = 0; i < count; ++i) {
+      spans_.push_back(
+          {static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
+    }
+    living_rows_ = rows;
+    restore_ids(ids_, saved);
+  });
+  opened_.set(std::move(file), {CodeStore::kPayload}, [this] { store_.check_codes(); });
+}
+
+void MultiVectorIndex::verify() const {
+  std::shared_lock lock(mutex_);
+  opened_.verify();
 }
 
 }  // namespace tercet

@@ -5,6 +5,7 @@
 
 #include "core/shared_lock.h"
 #include "index/code_store.h"
+#include "index/opened.h"
 #include "index/scan.h"
 #include "index/search.h"
 
@@ -47,21 +48,10 @@ class MultiVectorIndex {
   size_t bytes() const;
   uint32_t dim() const { return store_.dim(); }
 
-  struct State {
-    Ids ids;
-    std::vector<int64_t> offsets;
-    std::vector<uint8_t> codes;
-    std::vector<uint16_t> scales;
-    int64_t next_id;
-    // of residuals: of each row, and the codebook
-    std::vector<uint16_t> centroids;
-    std::vector<uint8_t> codebook_codes;
-    std::vector<uint16_t> codebook_scales;
-    std::vector<uint32_t> codebook_offsets;
-    std::vector<float> codec_parameters;  // what the codec learned, if it learns
-  };
-  State state() const;
-  void restore(const State& state);
+  // As those of FlatIndex.
+  void save(const SaveTo& to) const;
+  void restore(std::shared_ptr<const Container> file);
+  void verify() const;
 
  private:
   MultiVectorIndex(std::unique_ptr<Codec> residual, const std::string& codec, uint32_t dim, uint64_t seed);
@@ -78,6 +68,7 @@ class MultiVectorIndex {
   std::vector<TokenSpan> spans_;  // by slot
   size_t living_rows_ = 0;
   IdTable ids_;
+  Opened opened_;
   mutable SharedLock mutex_;
 };
 

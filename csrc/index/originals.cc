@@ -5,11 +5,12 @@
 #include <cstring>
 
 #include "codec/distance.h"
+#include "core/error.h"
 
 namespace tercet {
 
 void Originals::reserve(size_t rows) {
-  make_room(values_, rows * dim_);
+  values_.reserve(rows * dim_);
   make_room(errors_, rows);
   make_room(lengths_, rows);
 }
@@ -22,13 +23,13 @@ void Originals::resize(size_t rows) {
 }
 
 void Originals::set(size_t row, const float* vector, const float* decoded) noexcept {
-  std::memcpy(values_.data() + row * dim_, vector, dim_ * sizeof(float));
+  std::memcpy(values_.mutable_data() + row * dim_, vector, dim_ * sizeof(float));
   errors_[row] = distance(vector, decoded, dim_);
   lengths_[row] = std::max(length(vector, dim_), length(decoded, dim_));
 }
 
 void Originals::move(size_t from, size_t to) noexcept {
-  std::memcpy(values_.data() + to * dim_, values_.data() + from * dim_, dim_ * sizeof(float));
+  std::memcpy(values_.mutable_data() + to * dim_, values_.data() + from * dim_, dim_ * sizeof(float));
   errors_[to] = errors_[from];
   lengths_[to] = lengths_[from];
 }
@@ -41,6 +42,23 @@ RowsView Originals::view(Format format) const {
   view.dim = dim_;
   view.format = format;
   return view;
+}
+
+void Originals::save(Sections& out) const {
+  out.view("original_errors", errors_);
+  out.view("original_lengths", lengths_);
+  out.view(kPayload, values_, dim_);
+}
+
+void Originals::restore(const Container& file, size_t rows) {
+  errors_ = file.copy<float>("original_errors", rows);
+  lengths_ = file.copy<float>("original_lengths", rows);
+  for (const auto* const values : {&errors_, &lengths_}) {
+    for (const float x : *values) require(x >= 0 && std::isfinite(x), "originals: ", x, " is no distance");
+  }
+  const auto values = file.view<float>(kPayload);
+  Container::check_count(kPayload, values.size(), rows * dim_);
+  values_.borrow(values, file.keeper());
 }
 
 // With x' and q' what codes and the packed query stand for:

@@ -3,8 +3,9 @@
 #pragma once
 #include <vector>
 
-#include "core/aligned.h"
+#include "core/buffer.h"
 #include "core/types.h"
+#include "storage/container.h"
 
 namespace tercet {
 
@@ -12,7 +13,8 @@ class Originals {
  public:
   explicit Originals(uint32_t dim) : dim_(dim) {}
 
-  // Makes room, after which resize() cannot fail.
+  // Makes room, and memory its own that is a file's, after which resize() cannot fail, and set() and move()
+  // may be called.
   void reserve(size_t rows);
   void resize(size_t rows);
   // `decoded`: what the codes of the vector stand for.
@@ -30,12 +32,17 @@ class Originals {
   void bounds(double query_length, double query_error, double scale, const float* bias, float* upper,
               float* widths) const noexcept;
 
+  void save(Sections& out) const;
+  // The vectors stay in the file, and nobody has looked at them.
+  static constexpr const char* kPayload = "originals";
+  void restore(const Container& file, size_t rows);
+
   // What rounding can change in a score because its products and sums are subnormal.
   static double subnormals(uint32_t dim) { return static_cast<double>(dim) * 0x1p-147; }
 
  private:
   uint32_t dim_;
-  AlignedVector<float> values_;
+  Buffer<float> values_;
   std::vector<float> errors_;   // |x - decoded|, not below
   std::vector<float> lengths_;  // max(|x|, |decoded|), not below
 };

@@ -300,29 +300,3 @@ def test_saving(metric: Any, rescore: Any, tmp_path: Path) -> None:
     for other in copies:
         for got, expected in zip(one_by_one(other, queries, 7), one_by_one(index, queries, 7), strict=True):
             assert same_bits(got, expected)
-
-
-def test_graphs_that_do_not_fit() -> None:
-    index = HNSWIndex(4, m=2)
-    index.add(vectors(100, 4))
-    index.remove(np.arange(5))
-    state = index._native.state()
-    ids, next_id = state.pop("ids"), state.pop("next_id")
-    for name, array in state.items():
-        changes: list[Any] = [array[:-1], np.append(array, array[:1])]
-        if name not in ("codes", "originals", "scales", "removed"):
-            changes += [array.copy() for _ in range(2)]
-            changes[2][0], changes[3][-1] = 100, 0xFFFFFFF0
-        if name in ("node_of", "removed"):
-            changes += [np.zeros_like(array)]
-        if name == "originals":
-            changes += [np.full_like(array, np.nan)]
-        changes += [array.astype(np.float64)]
-        for broken in changes:
-            native = tercet._core.HNSWIndex(4, "cosine", 2, 200, 0, True)
-            with pytest.raises(ValueError, match=r"."):
-                native.restore(ids, next_id, {**state, name: broken})
-        with pytest.raises(ValueError, match=f"section {name} is missing"):
-            tercet._core.HNSWIndex(4, "cosine", 2, 200, 0, True).restore(
-                ids, next_id, {k: v for k, v in state.items() if k != name}
-            )

@@ -10,6 +10,7 @@ namespace tercet {
 
 class NodeBits {
  public:
+  void reserve(size_t nodes) { words_.reserve((nodes + 63) / 64); }
   void resize(size_t nodes) { words_.resize((nodes + 63) / 64, 0); }
   void insert(uint32_t node) { words_[node / 64] |= uint64_t{1} << node % 64; }
   void erase(uint32_t node) { words_[node / 64] &= ~(uint64_t{1} << node % 64); }

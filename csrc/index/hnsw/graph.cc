@@ -4,22 +4,26 @@
 
 namespace tercet {
 
-void Graph::restore(size_t nodes, const std::vector<uint32_t>& rows, const std::vector<uint32_t>& parents,
-                    uint32_t root) {
-  const size_t count = count_of(nodes);
-  require(rows.size() == count * degree_, "graph: expected ", count, " rows of ", degree_,
-          " neighbours, got ", rows.size(), " numbers");
-  require(parents.size() == count, "graph: expected ", count, " parents, got ", parents.size());
-  const auto check = [&](uint32_t node) {
-    require(node == kNoNode || (node < nodes && has(node)), "graph: ", node, " is no node of this layer");
-  };
-  for (const uint32_t node : rows) check(node);
-  for (const uint32_t node : parents) check(node);
-  check(root);
+void Graph::save(Sections& out, const std::string& name) const {
+  out.view(name + "_rows", rows_, degree_);
+  out.view(name + "_parents", parents_);
+  out.own(name + "_root", std::vector<uint32_t>{root_});
+}
+
+void Graph::restore(const Container& file, const std::string& name, size_t nodes) {
+  const auto rows = file.read<uint32_t>(name + "_rows");
+  Container::check_count(name + "_rows", rows.size(), count_of(nodes) * degree_);
   nodes_ = nodes;
+  parents_ = file.copy<uint32_t>(name + "_parents", count_of(nodes));
+  root_ = file.copy<uint32_t>(name + "_root", 1)[0];
+  // Searches follow these numbers without looking, so each of them must be a node of this layer.
+  const auto check = [&](const char* what, uint32_t node) {
+    require(node == kNoNode || is_member(node), name, what, node, " is no node of the layer, of ", nodes);
+  };
+  for (const uint32_t node : rows) check("_rows: neighbour ", node);
+  for (const uint32_t node : parents_) check("_parents: ", node);
+  check("_root: ", root_);
   rows_.assign(rows.begin(), rows.end());
-  parents_ = parents;
-  root_ = root;
 }
 
 }  // namespace tercet

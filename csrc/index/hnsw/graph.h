@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/aligned.h"
+#include "storage/container.h"
 
 namespace tercet {
 
@@ -63,14 +65,13 @@ class Graph {
         std::count_if(own, own + count(node), [&](uint32_t n) { return parent(n) == node; }));
   }
 
-  // The raw parts, for saving and opening.
-  const AlignedVector<uint32_t>& rows() const { return rows_; }
-  const std::vector<uint32_t>& parents() const { return parents_; }
-  // Throws Error where a number is not that of a node of this layer.
-  void restore(size_t nodes, const std::vector<uint32_t>& rows, const std::vector<uint32_t>& parents,
-               uint32_t root);
+  // As the arrays <name>_rows, <name>_parents and <name>_root.
+  void save(Sections& out, const std::string& name) const;
+  // A graph of `nodes` nodes. Throws Error if a number in it is no node of the layer.
+  void restore(const Container& file, const std::string& name, size_t nodes);
 
  private:
+  bool is_member(uint32_t node) const { return node < nodes_ && has(node); }
   size_t count_of(size_t nodes) const { return (nodes + (size_t{1} << shift_) - 1) >> shift_; }
 
   uint32_t degree_, shift_;

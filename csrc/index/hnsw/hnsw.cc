@@ -31,7 +31,7 @@ HNSWIndex::HNSWIndex(uint32_t dim, Metric metric, const HNSWOptions& options, bo
       keeps_originals_(rescore),
       base_(2 * options.m, 0),
       upper_(2 * options.m, kUpperShift) {
-  require(options.m >= 2 && 2 * options.m <= NodeScores::kMost, "m: expected 2 to ", NodeScores::kMost / 2,
+  require(options.m >= 2 && options.m <= NodeScores::kMost / 2, "m: expected 2 to ", NodeScores::kMost / 2,
           ", got ", options.m);
   require(options.ef_construction >= 1, "ef_construction: expected at least 1, got ",
           options.ef_construction);
@@ -47,6 +47,17 @@ RowsView HNSWIndex::rows() const {
   RowsView rows = store_.view();
   if (has_bias()) rows.bias = bias_.data();
   return rows;
+}
+
+// Makes room, after which resize() cannot fail.
+void HNSWIndex::reserve(size_t nodes) {
+  store_.reserve(nodes);
+  if (keeps_originals_) originals_.reserve(nodes * dim());
+  if (has_bias()) make_room(bias_, nodes);
+  base_.reserve(nodes);
+  upper_.reserve(nodes);
+  make_room(slot_of_, nodes);
+  live_.reserve(nodes);
 }
 
 void HNSWIndex::resize(size_t nodes) {
@@ -65,7 +76,7 @@ void HNSWIndex::encode(uint32_t node, const float* vector, float* scratch) noexc
     vector = scratch;
   }
   store_.encode(node, vector);
-  if (keeps_originals_) std::copy(vector, vector + dim(), originals_.data() + size_t{node} * dim());
+  if (keeps_originals_) std::copy(vector, vector + dim(), originals_.mutable_data() + size_t{node} * dim());
   if (!has_bias()) return;
   store_.decode(node, scratch);
   bias_[node] = static_cast<float>(-squared_norm(scratch, dim()));
@@ -91,17 +102,21 @@ Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optio
   {
     // All that can fail comes before anything changes.
     const std::unique_lock lock(mutex_);
-    resize(std::max<size_t>(most_nodes(), nodes.empty() ? 0 : nodes.back() + size_t{1}));
+    opened_.check();
+    const size_t after = std::max<size_t>(most_nodes(), nodes.empty() ? 0 : nodes.back() + size_t{1});
+    reserve(after);
     make_room(node_of_, ids_.size() + count);
     make_room(removed_, removed_.size() + count);
-    make_room(free_, most_nodes());
+    make_room(free_, after);
+    opened_.release();
+    resize(after);
   }
-  // Nobody looks at nodes that are not linked.
-  std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(dim()));
-  parallel_for(count, threads, [&](size_t i, size_t worker) {
-    encode(nodes[i], vectors + i * stride, scratch[worker].data());
-  });
   try {
+    // Nobody looks at nodes that are not linked.
+    std::vector<std::vector<float>> scratch(worker_count(count, threads), std::vector<float>(dim()));
+    parallel_for(count, threads, [&](size_t i, size_t worker) {
+      encode(nodes[i], vectors + i * stride, scratch[worker].data());
+    });
     insert(nodes, threads);
   } catch (...) {
     abandon(nodes);
@@ -189,6 +204,7 @@ void HNSWIndex::remove(const Ids& ids) {
   const std::lock_guard<std::mutex> one(change_);
   const std::unique_lock lock(mutex_);
   std::vector<uint32_t> slots = ids_.slots_of(ids);
+  opened_.check();
   make_room(removed_, removed_.size() + slots.size());
   // From the back, so that the last slot, which moves into the hole, is never one still to be removed.
   std::sort(slots.begin(), slots.end(), std::greater<>());
@@ -230,6 +246,7 @@ void HNSWIndex::repair(size_t threads) {
 std::vector<float> HNSWIndex::get(const Ids& ids) const {
   const std::shared_lock lock(mutex_);
   const std::vector<uint32_t> slots = ids_.slots_of(ids);
+  opened_.check();
   std::vector<float> out(slots.size() * dim());
   for (size_t i = 0; i < slots.size(); ++i) {
     const size_t node = node_of_[slots[i]];

@@ -16,6 +16,7 @@
 #include "index/hnsw/bits.h"
 #include "index/hnsw/builder.h"
 #include "index/ids.h"
+#include "index/opened.h"
 #include "index/search.h"
 
 namespace tercet {
@@ -53,19 +54,10 @@ class HNSWIndex {
   size_t removed() const;
   double mean_degree() const;
 
-  // Arrays are by node, of as many as there are scales.
-  struct State {
-    Ids ids;
-    int64_t next_id;
-    std::vector<uint8_t> codes;
-    std::vector<uint16_t> scales;
-    std::vector<float> originals;  // empty without rescoring
-    std::vector<uint32_t> node_of, removed;
-    std::vector<uint32_t> base_rows, base_parents, upper_rows, upper_parents;
-    uint32_t base_root, upper_root;
-  };
-  State state() const;
-  void restore(const State& state);
+  // As those of FlatIndex; searches go on while it is saved, changes wait.
+  void save(const SaveTo& to) const;
+  void restore(std::shared_ptr<const Container> file);
+  void verify() const;
 
  private:
   using Hits = std::vector<Candidate>;  // rows are nodes
@@ -73,6 +65,7 @@ class HNSWIndex {
   bool has_bias() const { return metric_ == Metric::l2; }
   float limit() const;
   size_t most_nodes() const { return slot_of_.size(); }
+  void reserve(size_t nodes);
   void resize(size_t nodes);
   void encode(uint32_t node, const float* vector, float* scratch) noexcept;
   RowsView rows() const;
@@ -83,6 +76,7 @@ class HNSWIndex {
   void abandon(const std::vector<uint32_t>& nodes) noexcept;
   void choose_entries();
   void forget(uint32_t node);
+  void restore_nodes(const Container& file, size_t nodes);
   // Takes removed nodes out of the graph.
   void repair(size_t threads);
 
@@ -96,8 +90,8 @@ class HNSWIndex {
 
   Metric metric_;
   HNSWOptions options_;
-  CodeStore store_;                 // by node, as all below
-  AlignedVector<float> originals_;  // empty without rescoring
+  CodeStore store_;                // by node, as all below
+  Buffer<float> originals_;        // empty without rescoring
   bool keeps_originals_;
   std::vector<float> bias_;  // of distances: -|x|^2 of what the codes stand for
   Graph base_, upper_;
@@ -109,9 +103,10 @@ class HNSWIndex {
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;
   std::atomic<uint64_t> changes_{0};
+  Opened opened_;
 
-  mutable SharedLock mutex_;  // of everything above
-  std::mutex change_;         // one change at a time; taken before mutex_
+  mutable SharedLock mutex_;      // of everything above
+  mutable std::mutex change_;             // one change at a time; taken before mutex_
   mutable std::mutex scratch_mutex_;
   mutable std::vector<std::unique_ptr<BeamScratch>> scratch_;
 };

@@ -161,6 +161,7 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
   }
 
   const std::shared_lock lock(mutex_);
+  opened_.check();
   std::vector<Hits> hits(count);
   const auto answer = [&](size_t first, size_t n, const Filter* filter) {
     Plan plan{prepared.data(), first, n, k, ef, nullptr, exact, threads};

@@ -12,16 +12,28 @@ from tercet.indexes.multivector import MultiVectorIndex
 __all__ = ["FlatIndex", "HNSWIndex", "MultiVectorIndex", "open"]
 
 
-def open(path: str | os.PathLike[str]) -> FlatIndex | HNSWIndex | MultiVectorIndex:
+def open(path: str | os.PathLike[str], *, mmap: bool = True) -> FlatIndex | HNSWIndex | MultiVectorIndex:
     """Open what ``index.save(path)`` wrote; returns the class that was saved.
+
+    Args:
+        path: the file. Others may replace it, by ``save``, while it is open; who changes or cuts it short
+            breaks its readers.
+        mmap: codes and vectors stay in the file, which processes share, and of which memory holds what is
+            used. They are compared with their checksums before they are first used, or by
+            ``index.verify()``; a change of the index brings them into memory. False reads and checks the
+            whole file now.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no tercet index, is damaged, or was written by a newer version; the message
-            says which.
+        ValueError: the file is no tercet index, is damaged, or was written by another version; the message
+            says which. What was not checked when it was opened is when it is first used.
     """
-    header, sections = storage.read(path)
+    file = storage.open_file(path, mmap)
+    settings = storage.read_settings(file, path)
     for kind in (FlatIndex, HNSWIndex, MultiVectorIndex):
-        if header.get("kind") == kind.__name__:
-            return kind._restore(path, header, sections)
-    raise ValueError(f"{os.fspath(path)}: unknown kind of index {header.get('kind')!r}")
+        if settings.get("kind") == kind.__name__:
+            index = kind._restore(file, settings, path)
+            if not mmap:
+                index.verify()
+            return index
+    raise ValueError(f"{os.fspath(path)}: unknown kind of index {settings.get('kind')!r}")

@@ -6,13 +6,16 @@ import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
 from tercet.indexes import storage
+
+if TYPE_CHECKING:  # of Python 3.11
+    from typing_extensions import Self
 
 __all__ = [
     "CODECS",
@@ -79,23 +82,47 @@ class BaseIndex(ABC):
         return self._native.bytes()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to one file, atomically: at any moment ``path`` holds the old or the new index."""
-        state = self._native.state()
-        ids, next_id = state.pop("ids"), state.pop("next_id")
-        storage.write(path, {**self._header(), "next_id": next_id}, ids, state)
+        """Write the index to one file, atomically: at any moment ``path`` holds the old or the new index.
+
+        Searches go on meanwhile, changes wait.
+        """
+        storage.write(path, self._native, self._header())
+
+    def verify(self) -> None:
+        """Compare the whole file that the index was opened from with its checksums.
+
+        Nothing happens if it was not opened, or has been changed since, and is in memory.
+
+        Raises:
+            ValueError: the file is damaged; the message names it and the part.
+        """
+        self._native.verify()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy: through the settings and arrays that :meth:`save` writes."""
-        state = self._native.state()
-        header = {**self._header(), "next_id": state.pop("next_id")}
-        return type(self)._restore, ("pickle", header, state)
+        """Pickle and copy: through the bytes that :meth:`save` writes."""
+        return type(self)._from_bytes, (self._native.dump(storage.as_json(self._header())),)
+
+    @classmethod
+    def _from_bytes(cls, data: bytes) -> Self:
+        file = _core.Container.from_bytes(data, "pickle")
+        index = cls._restore(file, storage.read_settings(file, "pickle"), "pickle")
+        index.verify()
+        return index
+
+    @classmethod
+    def _restore(cls, file: _core.Container, settings: dict[str, Any], path: str | os.PathLike[str]) -> Self:
+        """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly."""
+        try:
+            index = cls._empty(settings)
+        except (KeyError, TypeError, ValueError) as e:
+            raise ValueError(f"{os.fspath(path)}: damaged index: settings: {e}") from e
+        index._native.restore(file)
+        return index
 
     @classmethod
     @abstractmethod
-    def _restore(
-        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
-    ) -> BaseIndex:
-        """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly."""
+    def _empty(cls, settings: dict[str, Any]) -> Self:
+        """Make an index without vectors of what :meth:`_header` gave."""
 
     def _header(self) -> dict[str, Any]:
         header: dict[str, Any] = {"kind": type(self).__name__, "dim": self.dim, "codec": self.codec}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
 from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
+
+if TYPE_CHECKING:  # of Python 3.11
+    from typing_extensions import Self
 
 __all__ = ["FlatIndex"]
 
@@ -142,24 +144,14 @@ class FlatIndex(BaseIndex):
         return header if self.rescore is None else {**header, "rescore": self.rescore}
 
     @classmethod
-    def _restore(
-        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
-    ) -> FlatIndex:
-        try:
-            index = cls(
-                header["dim"],
-                metric=header["metric"],
-                codec=header["codec"],
-                seed=header.get("seed", 0),
-                rescore=header.get("rescore"),
-            )
-            originals = sections.get("originals", np.zeros(0, np.float32))
-            index._native.restore(
-                sections["ids"], sections["codes"], sections["scales"], header["next_id"], originals
-            )
-        except (KeyError, TypeError, ValueError) as e:
-            raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
-        return index
+    def _empty(cls, settings: dict[str, Any]) -> Self:
+        return cls(
+            settings["dim"],
+            metric=settings["metric"],
+            codec=settings["codec"],
+            seed=settings.get("seed", 0),
+            rescore=settings.get("rescore"),
+        )
 
     def __repr__(self) -> str:
         return f"FlatIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"

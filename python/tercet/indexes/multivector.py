@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import operator
-import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
@@ -26,6 +24,9 @@ from tercet.indexes.base import (
 from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenVectors
+
+if TYPE_CHECKING:  # of Python 3.11
+    from typing_extensions import Self
 
 __all__ = ["MultiVectorIndex"]
 
@@ -196,24 +197,8 @@ class MultiVectorIndex(BaseIndex):
         return tokens
 
     @classmethod
-    def _restore(
-        cls, path: str | os.PathLike[str], header: dict[str, Any], sections: dict[str, Any]
-    ) -> MultiVectorIndex:
-        try:
-            index = cls(header["dim"], codec=header["codec"], seed=header.get("seed", 0))
-            ids, offsets, codes, scales = (sections[name] for name in ("ids", "offsets", "codes", "scales"))
-            codebook: dict[str, npt.NDArray[Any]] = {
-                "centroids": np.empty(0, np.uint16),
-                "codebook_codes": np.empty(0, np.uint8),
-                "codebook_scales": np.empty(0, np.uint16),
-                "codebook_offsets": np.empty(0, np.uint32),
-                "codec_parameters": np.empty(0, np.float32),
-            }
-            codebook |= {name: sections[name] for name in codebook if name in sections}
-            index._native.restore(ids, offsets, codes, scales, header["next_id"], *codebook.values())
-        except (KeyError, TypeError, ValueError) as e:
-            raise ValueError(f"{os.fspath(path)}: damaged index: {e}") from e
-        return index
+    def _empty(cls, settings: dict[str, Any]) -> Self:
+        return cls(settings["dim"], codec=settings["codec"], seed=settings.get("seed", 0))
 
     def __repr__(self) -> str:
         return f"MultiVectorIndex(dim={self.dim}, codec={self.codec!r}, size={len(self)})"

@@ -6,19 +6,25 @@
 #include "core/random.h"
 #include "fuzz.h"
 #include "index/flat.h"
+#include "index/hnsw/hnsw.h"
 #include "index/multivector.h"
+#include "saved.h"
 
 using namespace tercet;
 
 namespace {
 
+enum Kind : uint8_t { kFlat, kMultiVector, kHNSW };
+constexpr uint32_t kM = 4,
+                   kUpperShift = 4;  // neighbours of a graph, and which of its nodes are in the upper layer
 constexpr const char* kCodecs[] = {"float32", "bfloat16",  "int8",      "int4", "int2",
                                    "binary",  "residual2", "residual1", "pq16"};
 
 struct Case {
   uint32_t dim = 1;
-  uint8_t multivector = 0, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0;
-  size_t texts = 0, num_centroids = 0, clusters = 0, k = 1, num_queries = 1, added = 1;
+  uint8_t kind = kFlat, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0;
+  size_t texts = 0, nodes = 0, num_removed = 0, num_free = 0, num_centroids = 0, clusters = 0, k = 1,
+         num_queries = 1, added = 1;
   IntIds ints;
   StringIds names;
   int64_t next_id = 0;
@@ -26,10 +32,17 @@ struct Case {
   std::vector<uint8_t> codes, codebook_codes;
   std::vector<uint16_t> scales, centroids, codebook_scales;
   std::vector<uint32_t> codebook_offsets;
-  std::vector<float> codec_parameters, originals, queries, more;
+  std::vector<uint32_t> node_of, removed, free, base_rows, base_parents, base_root, upper_rows, upper_parents,
+      upper_root;
+  std::vector<float> codec_parameters, originals, errors, lengths, bias, queries, more;
 
   bool residual() const { return codec >= 6; }
-  std::string codec_name() const { return kCodecs[multivector ? codec : codec % 6]; }
+  std::string codec_name() const {
+    return kCodecs[kind == kMultiVector ? codec : kind == kHNSW ? 2 : codec % 6];
+  }
+  bool has_bias() const {
+    return kind != kMultiVector && metric == static_cast<uint8_t>(Metric::l2) && codec_name() != "float32";
+  }
   // What rows are encoded as.
   std::unique_ptr<Codec> row_codec() const {
     auto codec = make_residual_codec(codec_name(), dim, 0);
@@ -39,17 +52,62 @@ struct Case {
   FlatIndex empty_flat() const {
     return FlatIndex(dim, static_cast<Metric>(metric), codec_name(), 0, rescore);
   }
-  FlatIndex::State flat_state() const { return {ids(), codes, scales, next_id, originals}; }
-  MultiVectorIndex::State multivector_state() const {
-    return {ids(),     offsets,        codes,           scales,           next_id,
-            centroids, codebook_codes, codebook_scales, codebook_offsets, codec_parameters};
+  HNSWIndex empty_hnsw() const { return HNSWIndex(dim, static_cast<Metric>(metric), {kM, 20, 0}, rescore); }
+
+  // All arrays but ids, by name: f(name, array).
+  template <class Self, class F>
+  static void arrays(Self& c, F f) {
+    f("offsets", c.offsets);
+    f("codes", c.codes);
+    f("scales", c.scales);
+    f("centroids", c.centroids);
+    f("codebook_codes", c.codebook_codes);
+    f("codebook_scales", c.codebook_scales);
+    f("codebook_offsets", c.codebook_offsets);
+    f("codec_parameters", c.codec_parameters);
+    f("originals", c.originals);
+    f("original_errors", c.errors);
+    f("original_lengths", c.lengths);
+    f("bias", c.bias);
+    f("node_of", c.node_of);
+    f("removed", c.removed);
+    f("free", c.free);
+    f("base_rows", c.base_rows);
+    f("base_parents", c.base_parents);
+    f("base_root", c.base_root);
+    f("upper_rows", c.upper_rows);
+    f("upper_parents", c.upper_parents);
+    f("upper_root", c.upper_root);
+  }
+  std::shared_ptr<Container> file() const {
+    Sections out;
+    if (strings) {
+      std::vector<uint8_t> bytes;
+      std::vector<int64_t> ends{0};
+      for (const std::string& name : names) {
+        bytes.insert(bytes.end(), name.begin(), name.end());
+        ends.push_back(static_cast<int64_t>(bytes.size()));
+      }
+      out.own("id_bytes", bytes);
+      out.own("id_offsets", ends);
+    } else {
+      out.own("ids", ints);
+    }
+    out.own("next_id", std::vector<int64_t>{next_id});
+    arrays(*this, [&](const char* name, const auto& values) { out.own(name, values); });
+    return file_of(out);
+  }
+  void take(const Container& file) {
+    next_id = array_of<int64_t>(file, "next_id")[0];
+    arrays(*this,
+           [&]<class T>(const char* name, std::vector<T>& values) { values = array_of<T>(file, name); });
   }
 };
 
 template <class Archive>
 void describe(Archive& a, Case& c) {
   a.bounded(c.dim, 1, 130);
-  a.bounded(c.multivector, 0, 1);
+  a.bounded(c.kind, 0, 2);
   a.bounded(c.codec, 0, 8);
   a.bounded(c.metric, 0, 2);
   a.bounded(c.rescore, 0, 1);
@@ -75,7 +133,22 @@ void describe(Archive& a, Case& c) {
   a.array(c.queries, c.num_queries * c.dim);
   a.array(c.more, c.added * c.dim);
   size_t rows = c.texts;
-  if (c.multivector) {
+  if (c.kind == kHNSW) {
+    a.bounded(c.num_removed, 0, 30);
+    a.bounded(c.num_free, 0, 30);
+    rows = c.texts + c.num_removed + c.num_free;
+    const size_t upper = (rows + (1u << kUpperShift) - 1) >> kUpperShift;
+    a.array(c.node_of, c.texts);
+    a.array(c.removed, c.num_removed);
+    a.array(c.free, c.num_free);
+    a.array(c.base_rows, rows * 2 * kM);
+    a.array(c.base_parents, rows);
+    a.array(c.base_root, 1);
+    a.array(c.upper_rows, upper * 2 * kM);
+    a.array(c.upper_parents, upper);
+    a.array(c.upper_root, 1);
+  }
+  if (c.kind == kMultiVector) {
     a.array(c.offsets, c.texts + 1);
     rows = c.offsets.empty() ? 0 : static_cast<size_t>(c.offsets.back());
     if (c.residual()) {
@@ -89,7 +162,10 @@ void describe(Archive& a, Case& c) {
   const auto codec = c.row_codec();
   a.array(c.scales, codec->has_scales() ? rows : 0);
   a.array(c.codes, rows * codec->row_bytes(c.dim));
-  a.array(c.originals, c.rescore && !c.multivector ? rows * c.dim : 0);
+  a.array(c.originals, c.rescore && c.kind != kMultiVector ? rows * c.dim : 0);
+  a.array(c.errors, c.rescore && c.kind == kFlat ? rows : 0);
+  a.array(c.lengths, c.rescore && c.kind == kFlat ? rows : 0);
+  a.array(c.bias, c.has_bias() ? rows : 0);
 }
 
 void check(const Results& hits, size_t queries, size_t k, const Ids& ids) {
@@ -128,7 +204,7 @@ std::optional<Ids> new_ids(const Case& c) {
   return Ids(names);
 }
 
-// Search, get, add and remove: `search(filters)` gives Results, `add()` adds, `make(state)` restores.
+// Search, get, add and remove: `search(filters)` gives Results, `add()` adds, `make(file)` restores.
 template <class Index, class Search, class Add, class Make>
 void use(Index& index, const Case& c, Search search, Add add, Make make) {
   const auto masked = std::make_unique<bool[]>(c.texts + 1);
@@ -145,22 +221,22 @@ void use(Index& index, const Case& c, Search search, Add add, Make make) {
     index.get(index.ids());
   };
   look();
-  make(index.state());
+  make(saved(index));
   const size_t before = index.size();
   if (fuzz::attempt(add)) {
     REQUIRE(index.size() <= before + c.added);
-    fuzz::happened(900u + c.codec * 2u + c.multivector);
+    fuzz::happened(900u + c.codec * 4u + c.kind);
   }
   look();
   index.remove(first_of(index.ids(), (index.size() + 1) / 2));
   REQUIRE(index.bytes() < (size_t{1} << 30));
   look();
-  make(index.state());
+  make(saved(index));
 }
 
 void run_flat(const Case& c) {
   FlatIndex index = c.empty_flat();
-  if (!fuzz::attempt([&] { index.restore(c.flat_state()); })) return;
+  if (!fuzz::attempt([&] { restore(index, c.file()); })) return;
   REQUIRE(index.size() == c.texts || count_of(c.ids()) != c.texts);
   use(
       index, c,
@@ -168,16 +244,16 @@ void run_flat(const Case& c) {
         return index.search(c.queries.data(), c.num_queries, c.k, filters, c.exact, 1);
       },
       [&] { index.add(c.more.data(), c.dim, c.added, new_ids(c), 1); },
-      [&](const FlatIndex::State& state) {
+      [&](const std::shared_ptr<Container>& file) {
         FlatIndex again = c.empty_flat();
-        again.restore(state);
+        restore(again, file);
         REQUIRE(again.ids() == index.ids());
       });
 }
 
 void run_multivector(const Case& c) {
   MultiVectorIndex index(c.dim, c.codec_name());
-  if (!fuzz::attempt([&] { index.restore(c.multivector_state()); })) return;
+  if (!fuzz::attempt([&] { restore(index, c.file()); })) return;
   std::vector<size_t> query_offsets, more_offsets;  // queries of one token, texts of which the first has none
   for (size_t i = 0; i <= c.num_queries; ++i) query_offsets.push_back(i);
   for (size_t i = 0; i <= c.added; ++i) more_offsets.push_back(i ? i - 1 : 0);
@@ -188,10 +264,26 @@ void run_multivector(const Case& c) {
         return index.search({c.queries.data(), c.dim, query_offsets}, c.k, filters, 1);
       },
       [&] { index.add({c.more.data(), c.dim, more_offsets}, new_ids(c), 1); },
-      [&](const MultiVectorIndex::State& state) {
+      [&](const std::shared_ptr<Container>& file) {
         MultiVectorIndex again(c.dim, c.codec_name());
-        again.restore(state);
+        restore(again, file);
         REQUIRE(again.ids() == index.ids() && again.num_tokens() == index.num_tokens());
+      });
+}
+
+void run_hnsw(const Case& c) {
+  HNSWIndex index = c.empty_hnsw();
+  if (!fuzz::attempt([&] { restore(index, c.file()); })) return;
+  use(
+      index, c,
+      [&](const Filters& filters) {
+        return index.search(c.queries.data(), c.num_queries, c.k, filters, c.k, c.exact, 1);
+      },
+      [&] { index.add(c.more.data(), c.dim, c.added, new_ids(c), 1); },
+      [&](const std::shared_ptr<Container>& file) {
+        HNSWIndex again = c.empty_hnsw();
+        restore(again, file);
+        REQUIRE(again.ids() == index.ids() && again.removed() == index.removed());
       });
 }
 
@@ -203,11 +295,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   describe(reader, c);
   c.queries.resize(c.num_queries * c.dim);
   c.more.resize(c.added * c.dim);
-  if (c.multivector) {
-    run_multivector(c);
-  } else {
-    run_flat(c);
-  }
+  (c.kind == kMultiVector ? run_multivector : c.kind == kHNSW ? run_hnsw : run_flat)(c);
   return 0;
 }
 
@@ -219,10 +307,10 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
     for (float& x : v) x = static_cast<float>(static_cast<int32_t>(split_mix(state))) * 0x1p-31f;
     return v;
   };
-  for (int i = 0; i < 160; ++i) {
+  for (int i = 0; i < 240; ++i) {
     Case c;
-    c.multivector = i % 2;
-    c.codec = static_cast<uint8_t>(i / 2 % (c.multivector ? 8 : 6));
+    c.kind = static_cast<uint8_t>(i % 3);
+    c.codec = static_cast<uint8_t>(i / 3 % (c.kind == kMultiVector ? 9 : 6));
     c.metric = static_cast<uint8_t>(i / 12 % 3);
     c.rescore = i / 24 % 2;
     c.strings = i / 5 % 2;
@@ -240,33 +328,29 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
       c.ints.push_back(static_cast<int64_t>(t * 7));
       c.names.push_back("t" + std::to_string(t));
     }
-    if (c.multivector) {
+    const std::vector<float> rows = values(c.texts * 9 * c.dim);
+    if (c.kind == kMultiVector) {
       MultiVectorIndex index(c.dim, c.codec_name());
       std::vector<size_t> offsets{0};
       for (size_t t = 0; t < c.texts; ++t) offsets.push_back(offsets.back() + random_below(state, 9));
-      const std::vector<float> tokens = values(offsets.back() * c.dim);
-      if (c.texts) index.add({tokens.data(), c.dim, offsets}, c.ids(), 1);
-      const MultiVectorIndex::State s = index.state();
-      c.next_id = s.next_id;
-      c.offsets = s.offsets;
-      c.codes = s.codes;
-      c.scales = s.scales;
-      c.centroids = s.centroids;
-      c.codebook_codes = s.codebook_codes;
-      c.codebook_scales = s.codebook_scales;
-      c.codebook_offsets = s.codebook_offsets;
-      c.codec_parameters = s.codec_parameters;
+      if (c.texts) index.add({rows.data(), c.dim, offsets}, c.ids(), 1);
+      c.take(*saved(index));
       c.num_centroids = c.codebook_scales.size();
       c.clusters = c.codebook_offsets.empty() ? 0 : c.codebook_offsets.size() - 1;
+    } else if (c.kind == kHNSW) {
+      HNSWIndex index = c.empty_hnsw();
+      if (c.texts) {
+        index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
+        index.add(rows.data(), c.dim, c.texts, c.ids(), 1);  // the first nodes are removed
+        if (i % 2) index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
+      }
+      c.take(*saved(index));
+      c.num_removed = c.removed.size();
+      c.num_free = c.free.size();
     } else {
       FlatIndex index = c.empty_flat();
-      const std::vector<float> rows = values(c.texts * c.dim);
       if (c.texts) index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
-      const FlatIndex::State s = index.state();
-      c.next_id = s.next_id;
-      c.codes = s.codes;
-      c.scales = s.scales;
-      c.originals = s.originals;
+      c.take(*saved(index));
     }
     Writer writer;
     describe(writer, c);

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "index/flat.h"
 #include "index/multivector.h"
+#include "saved.h"
 
 using namespace tercet;
 
@@ -96,30 +97,38 @@ TEST(restore_refuses_what_no_index_saves) {
   {
     MultiVectorIndex index(kDim, "float32");
     // 2^61 rows of 24 bytes are 3 * 2^64 bytes, which are none
-    CHECK_FAILS(index.restore({IntIds{0}, {0, int64_t{1} << 61}, {}, {}, 0, {}, {}, {}, {}, {}}),
-                "codes: expected");
+    Sections state;
+    state.own("ids", std::vector<int64_t>{0});
+    state.own("next_id", std::vector<int64_t>{0});
+    state.own("offsets", std::vector<int64_t>{0, int64_t{1} << 61});
+    CHECK_FAILS(restore(index, file_of(state)), "codes: expected");
     CHECK(index.size() == 0);
   }
   for (const uint16_t scale : {0x7f80, 0x7fc0, 0xbf80, 0x7f00}) {  // infinite, NaN, negative, too large
     FlatIndex index(kDim, Metric::dot, "int8", 0, false);
-    CHECK_FAILS(index.restore({IntIds{0}, std::vector<uint8_t>(kDim, 128), {scale}, 0, {}}), "scale");
+    FlatIndex other(kDim, Metric::dot, "int8", 0, false);
+    index.add(rows.data(), kDim, 1, {}, 1);
+    CHECK_FAILS(restore(other, saved_with<uint16_t>(index, "scales", {scale})), "scale");
   }
   for (const char* codec : {"float32", "bfloat16"}) {
     FlatIndex index(kDim, Metric::dot, codec, 0, false);
     index.add(rows.data(), kDim, 3, {}, 1);
-    FlatIndex::State state = index.state();
-    state.codes[state.codes.size() - 1] = 0x7f;
-    state.codes[state.codes.size() - 2] = 0x80;
+    auto codes = array_of<uint8_t>(*saved(index), "codes");
+    codes[codes.size() - 1] = 0x7f;
+    codes[codes.size() - 2] = 0x80;
     FlatIndex other(kDim, Metric::dot, codec, 0, false);
-    CHECK_FAILS(other.restore(state), "not finite");
+    const auto file = saved_with(index, "codes", codes);
+    CHECK_FAILS(restore(other, file), "not finite");
+    CHECK_FAILS(other.get(IntIds{0}), "not finite");  // every time
+    CHECK_FAILS(other.add(rows.data(), kDim, 1, {}, 1), "not finite");
   }
   for (const float bad : {INFINITY, NAN, 1e20f}) {
     FlatIndex index(kDim, Metric::dot, "int8", 0, true);
     index.add(rows.data(), kDim, 3, {}, 1);
-    FlatIndex::State state = index.state();
-    state.originals[7] = bad;
+    auto originals = array_of<float>(*saved(index), "originals");
+    originals[7] = bad;
     FlatIndex other(kDim, Metric::dot, "int8", 0, true);
-    CHECK_FAILS(other.restore(state), "originals: row 1");
+    CHECK_FAILS(restore(other, saved_with(index, "originals", originals)), "originals: row 1");
   }
 }
 
@@ -129,11 +138,10 @@ TEST(bounds_that_overflow_break_nothing) {
   const std::vector<float> rows = vectors(40, kDim, random);
   FlatIndex index(kDim, Metric::dot, "int8", 0, true);
   index.add(rows.data(), kDim, 40, {}, 1);
-  FlatIndex::State state = index.state();
   // codes so far from their vectors that a bound is infinite, in padding lanes of the scan as well
-  for (uint16_t& scale : state.scales) scale = 0x7380;  // 2^104
+  const auto file = saved_with(index, "original_errors", std::vector<float>(40, 3e38f));
   FlatIndex other(kDim, Metric::dot, "int8", 0, true);
-  other.restore(state);
+  restore(other, file);
   std::vector<float> query = vectors(1, kDim, random);
   for (float& x : query) x *= 1e14f;
   const Results hits = other.search(query.data(), 1, 5, {}, true, 1);
