@@ -114,9 +114,9 @@ void CodeStore::save(Sections& out, const std::vector<TokenSpan>& rows) const {
     out.view("codebook_scales", centroids.scales());
     out.view("codebook_offsets", codebook_->offsets());
     out.own("codec_parameters", codec_->parameters());
-    out.gather("centroids", centroids_.data(), rows, 1);
+    out.gather("centroids", centroids_.data(), rows);
   }
-  if (codec_->has_scales()) out.gather("scales", scales_.data(), rows, 1);
+  if (codec_->has_scales()) out.gather("scales", scales_.data(), rows);
   out.gather(kPayload, codes_.data(), rows, codec_->row_bytes(dim_));
 }
 

@@ -65,14 +65,13 @@ class Sections {
     view(std::move(name), *kept, width);
     all_.back().keeper = kept;
   }
-  // Some rows of `width` elements, in the order of `spans`.
+  // Some rows, in the order of `spans`: of one element, or of `width`.
   template <class T>
-  void gather(std::string name, const T* values, const std::vector<TokenSpan>& spans, size_t width) {
+  void gather(std::string name, const T* values, const std::vector<TokenSpan>& spans, size_t width = 0) {
     view(std::move(name), values, 0, width);
     Section& section = all_.back();
-    const size_t row = width * sizeof(T);
+    const size_t row = (width ? width : 1) * sizeof(T);
     section.pieces.clear();
-    section.shape = {0, width};
     for (const TokenSpan& span : spans) {
       section.shape[0] += span.count;
       const std::span<const uint8_t> piece(reinterpret_cast<const uint8_t*>(values) + span.begin * row,

@@ -86,7 +86,7 @@ TEST(a_container_gives_back_what_it_got) {
                 values.begin() + static_cast<long>(s.begin + s.count));
   }
   Sections sections;
-  sections.gather("rows", values.data(), spans, 1);
+  sections.gather("rows", values.data(), spans);
   sections.view("all", values);
   sections.own("few", std::vector<int64_t>{-1, 5});
   const auto file = file_of(sections);
