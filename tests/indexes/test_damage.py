@@ -61,6 +61,8 @@ EVERY: dict[str, Callable[[], Any]] = {
     "graph of codes": lambda: HNSWIndex(8, m=4, rescore=None),
 }
 
+pytestmark = pytest.mark.filterwarnings("ignore:codec .* is trained once")  # on few tokens
+
 
 def filled(name: str) -> Any:
     index = EVERY[name]()

@@ -90,8 +90,8 @@ class HNSWIndex {
 
   Metric metric_;
   HNSWOptions options_;
-  CodeStore store_;                // by node, as all below
-  Buffer<float> originals_;        // empty without rescoring
+  CodeStore store_;          // by node, as all below
+  Buffer<float> originals_;  // empty without rescoring
   bool keeps_originals_;
   std::vector<float> bias_;  // of distances: -|x|^2 of what the codes stand for
   Graph base_, upper_;
@@ -105,8 +105,8 @@ class HNSWIndex {
   std::atomic<uint64_t> changes_{0};
   Opened opened_;
 
-  mutable SharedLock mutex_;      // of everything above
-  mutable std::mutex change_;             // one change at a time; taken before mutex_
+  mutable SharedLock mutex_;   // of everything above
+  mutable std::mutex change_;  // one change at a time; taken before mutex_
   mutable std::mutex scratch_mutex_;
   mutable std::vector<std::unique_ptr<BeamScratch>> scratch_;
 };
