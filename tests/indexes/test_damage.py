@@ -156,6 +156,46 @@ def test_cut_and_padded_at_every_border(name: str, tmp_path: Path) -> None:
                 tercet.open(path)
 
 
+DAMAGED = """if True:
+    import sys
+    import numpy as np
+    import tercet
+    folder, n = sys.argv[1], int(sys.argv[2])
+    refused = 0
+    for i in range(n):
+        try:
+            index = tercet.open(f"{folder}/{i}", mmap=bool(i % 2))
+            one = np.ones((1, 8), np.float32)
+            index.search(one[:, None] if isinstance(index, tercet.MultiVectorIndex) else one)
+            index.get(index.ids)
+            index.verify()
+        except ValueError:
+            refused += 1
+    print(refused)
+"""
+
+
+def test_a_process_survives_damaged_files(tmp_path: Path) -> None:
+    """By its exit status: a crash of this process would not be a failed test, but the end of all."""
+    rng = np.random.default_rng(5)
+    count = 0
+    for name in EVERY:
+        filled(name).save(tmp_path / "x")
+        data = (tmp_path / "x").read_bytes()
+        for _ in range(6):
+            changed = bytearray(data)
+            for place in rng.integers(0, len(data), int(rng.integers(1, 9))).tolist():
+                changed[place] ^= int(rng.integers(1, 256))
+            (tmp_path / f"{count}").write_bytes(
+                changed[: int(rng.integers(1, len(data)))] if count % 3 == 2 else changed
+            )
+            count += 1
+    command = [sys.executable, "-c", DAMAGED, str(tmp_path), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == count
+
+
 @pytest.mark.parametrize("section", ["codes", "originals"])
 @pytest.mark.parametrize("name", ["flat l2 int8 float32", "graph"])
 def test_damage_of_the_payload_is_found_at_first_use(name: str, section: str, tmp_path: Path) -> None:

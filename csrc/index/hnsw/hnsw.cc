@@ -145,7 +145,13 @@ Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optio
 void HNSWIndex::abandon(const std::vector<uint32_t>& nodes) noexcept {
   const std::unique_lock lock(mutex_);
   free_.resize(free_.size() - std::min(nodes.size(), free_.size()));
-  for (const uint32_t node : nodes) (base_.in_tree(node) ? removed_ : free_).push_back(node);
+  for (const uint32_t node : nodes) {
+    (base_.in_tree(node) ? removed_ : free_).push_back(node);
+    // It may never have been written, and is saved with the others: whoever opens the file looks for finite
+    // values.
+    if (keeps_originals_ && !base_.in_tree(node))
+      std::fill_n(originals_.mutable_data() + size_t{node} * dim(), dim(), 0.0f);
+  }
 }
 
 std::vector<Layer> HNSWIndex::upper_layers() const {
