@@ -197,12 +197,13 @@ class Kannolo:
 
 
 class Tercet:
-    SETTINGS = "m=16, ef_construction=200, int8 codes, float32 rescored"
+    M = 16
+    SETTINGS = "m=16, ef_construction=100, int8 codes, float32 rescored"
 
     def __init__(self, vectors: np.ndarray, threads: int) -> None:
         import tercet
 
-        self._index = tercet.HNSWIndex(vectors.shape[1], metric="cosine")
+        self._index = tercet.HNSWIndex(vectors.shape[1], metric="cosine", m=self.M)
         self._index.add(vectors, threads=threads)
 
     def search(self, queries: np.ndarray, k: int, ef: int) -> np.ndarray:
@@ -212,8 +213,14 @@ class Tercet:
         return file_size(self._index.save)
 
 
+class Tercet24(Tercet):
+    M = 24
+    SETTINGS = "m=24, ef_construction=100, int8 codes, float32 rescored"
+
+
 GRAPHS: dict[str, Any] = {
     "tercet": Tercet,
+    "tercet m=24": Tercet24,
     "hnswlib M=16": Hnswlib,
     "hnswlib M=32": Hnswlib32,
     "faiss HNSW32": FaissHNSW,

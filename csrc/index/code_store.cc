@@ -1,12 +1,19 @@
 #include "index/code_store.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/bfloat16.h"
 #include "core/error.h"
 
 namespace tercet {
+
+size_t CodeStore::stride_of(size_t row_bytes, RowLayout layout) {
+  if (layout == RowLayout::packed) return row_bytes;
+  if (row_bytes <= kCacheLine) return std::bit_ceil(row_bytes);
+  return (row_bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
 
 size_t CodeStore::bytes() const {
   size_t bytes = codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t);
@@ -22,7 +29,7 @@ RowsView CodeStore::view() const {
   RowsView view;
   view.data = codes_.data();
   view.rows = rows_;
-  view.stride = codec_->row_bytes(dim_);
+  view.stride = stride_;
   view.dim = dim_;
   view.format = codec_->format();
   view.scales = codec_->has_scales() ? scales_.data() : nullptr;
@@ -57,14 +64,14 @@ void CodeStore::train(const float* rows, size_t count, size_t stride, const KMea
 }
 
 void CodeStore::reserve(size_t rows) {
-  codes_.reserve(rows * codec_->row_bytes(dim_));
+  codes_.reserve(rows * stride_);
   if (codec_->has_scales()) make_room(scales_, rows);
   if (codebook_) make_room(centroids_, rows);
 }
 
 void CodeStore::resize(size_t rows) {
   reserve(rows);
-  codes_.resize(rows * codec_->row_bytes(dim_));
+  codes_.resize(rows * stride_);
   if (codec_->has_scales()) scales_.resize(rows);
   if (codebook_) centroids_.resize(rows);
   rows_ = rows;
@@ -79,13 +86,13 @@ void CodeStore::encode(size_t row, const float* vector, uint16_t centroid) noexc
     vector = residual.data();
     centroids_[row] = centroid;
   }
-  codec_->encode(vector, dim_, codes_.mutable_data() + row * codec_->row_bytes(dim_),
-                 codec_->has_scales() ? &scales_[row] : nullptr);
+  uint8_t* const code = codes_.mutable_data() + row * stride_;
+  codec_->encode(vector, dim_, code, codec_->has_scales() ? &scales_[row] : nullptr);
+  std::fill(code + codec_->row_bytes(dim_), code + stride_, uint8_t{0});
 }
 
 void CodeStore::decode(size_t row, float* vector) const {
-  codec_->decode(codes_.data() + row * codec_->row_bytes(dim_), codec_->has_scales() ? scales_[row] : 0, dim_,
-                 vector);
+  codec_->decode(codes_.data() + row * stride_, codec_->has_scales() ? scales_[row] : 0, dim_, vector);
   if (!codebook_) return;
   thread_local std::vector<float> centroid;
   centroid.resize(dim_);
@@ -94,8 +101,7 @@ void CodeStore::decode(size_t row, float* vector) const {
 }
 
 void CodeStore::move(size_t from, size_t to, size_t count) {
-  const size_t stride = codec_->row_bytes(dim_);
-  std::memmove(codes_.mutable_data() + to * stride, codes_.data() + from * stride, count * stride);
+  std::memmove(codes_.mutable_data() + to * stride_, codes_.data() + from * stride_, count * stride_);
   const auto move_words = [&](std::vector<uint16_t>& words) {
     std::memmove(words.data() + to, words.data() + from, count * sizeof(uint16_t));
   };
@@ -117,7 +123,7 @@ void CodeStore::save(Sections& out, const std::vector<TokenSpan>& rows) const {
     out.gather("centroids", centroids_.data(), rows);
   }
   if (codec_->has_scales()) out.gather("scales", scales_.data(), rows);
-  out.gather(kPayload, codes_.data(), rows, codec_->row_bytes(dim_));
+  out.gather(kPayload, codes_.data(), rows, stride_);
 }
 
 void CodeStore::restore_training(const Container& file) {
@@ -143,17 +149,19 @@ void CodeStore::restore(const Container& file, size_t rows) {
     const float scale = bfloat16_to_float(scales_[i]);
     require(scale >= 0 && scale <= kMaxScale, "scales: row ", i, " has the scale ", scale);
   }
-  const size_t stride = codec_->row_bytes(dim_);
   const auto codes = file.view<uint8_t>(kPayload);
-  require(rows <= codes.size() / stride && rows * stride == codes.size(), "bytes of codes: expected ", rows,
-          " rows of ", stride, ", got ", codes.size());  // the product of any number of rows may overflow
+  require(rows <= codes.size() / stride_ && rows * stride_ == codes.size(), "bytes of codes: expected ", rows,
+          " rows of ", stride_, ", got ", codes.size());  // the product of any number of rows may overflow
   codes_.borrow(codes, file.keeper());
   rows_ = rows;
 }
 
 void CodeStore::check_codes() const {
-  require(kernels().all_finite(codec_->format(), codes_.data(), rows_ * dim_),
-          "codes: a value is not finite");
+  if (is_integer(codec_->format())) return;
+  for (size_t row = 0; row < rows_; ++row) {
+    require(kernels().all_finite(codec_->format(), codes_.data() + row * stride_, dim_), "codes: row ", row,
+            " has a value that is not finite");
+  }
 }
 
 }  // namespace tercet

@@ -12,9 +12,14 @@
 
 namespace tercet {
 
+// Rows one after the other are read in one stream. Rows that are visited one here, one there are padded, so
+// that none touches more cache lines than it must: of 50 bytes each, packed, most would lie on two.
+enum class RowLayout : uint8_t { packed, cache_lines };
+
 class CodeStore {
  public:
-  CodeStore(std::unique_ptr<Codec> codec, uint32_t dim) : codec_(std::move(codec)), dim_(dim) {}
+  CodeStore(std::unique_ptr<Codec> codec, uint32_t dim, RowLayout layout = RowLayout::packed)
+      : codec_(std::move(codec)), dim_(dim), stride_(stride_of(codec_->row_bytes(dim), layout)) {}
 
   const Codec& codec() const { return *codec_; }
   uint32_t dim() const { return dim_; }
@@ -49,10 +54,12 @@ class CodeStore {
   void check_codes() const;
 
  private:
+  static size_t stride_of(size_t row_bytes, RowLayout layout);
   void restore_training(const Container& file);
 
   std::unique_ptr<Codec> codec_;
   uint32_t dim_;
+  size_t stride_;  // bytes from row to row
   size_t rows_ = 0;
   Buffer<uint8_t> codes_;
   std::vector<uint16_t> scales_;

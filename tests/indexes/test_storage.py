@@ -138,7 +138,7 @@ def test_files_are_as_specified(name: str, tmp_path: Path) -> None:
     index.save(tmp_path / "x")
     settings_, sections = container.parse((tmp_path / "x").read_bytes())
     assert settings_ == {
-        "kind": "HNSWIndex", "dim": 6, "codec": "int8", "metric": "l2", "m": 4, "ef_construction": 200,
+        "kind": "HNSWIndex", "dim": 6, "codec": "int8", "metric": "l2", "m": 4, "ef_construction": 100,
         "rescore": "float32",
     }  # fmt: skip
     assert same_bits(sections["originals"], index.get(index.ids))

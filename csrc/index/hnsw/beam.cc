@@ -8,6 +8,11 @@ namespace {
 // Where a layer begins: at the best that the one before found.
 constexpr size_t kEntries = 4;
 
+// How many nodes a hop through forbidden ones asks for: as many as a node without them would have, three
+// quarters of what there is room for, so that a hop costs the same. Half of it is faster, and loses more
+// recall than that is worth.
+size_t enough(const Graph& graph) { return graph.degree() * 3 / 4; }
+
 }  // namespace
 
 void Beam::run(size_t first, size_t count, BeamScratch& scratch,
@@ -76,18 +81,21 @@ void Beam::take_neighbours(BeamSearch& s) const {
   const Graph& graph = *layers[s.layer_].graph;
   const NodeBits* const allowed = s.layer_ + 1 == layers.size() ? s.allowed : nullptr;
   const uint32_t* const row = graph.row(s.node_);
-  s.frontier_size_ = 0;
-  s.behind_.clear();
-  for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
-    if (allowed && !allowed->has(row[i])) {
-      s.behind_.push_back(row[i]);
-      prefetch_row(graph, row[i]);
-    } else if (s.visited_.insert(row[i])) {
-      s.frontier_[s.frontier_size_++] = row[i];
-      scores.prefetch(row[i]);
-    }
+  const size_t count = graph.count(s.node_);
+  s.behind_size_ = 0;
+  if (allowed) {
+    const size_t in = allowed->split(row, count, s.frontier_, s.behind_);
+    s.frontier_size_ = s.visited_.insert(s.frontier_, in, s.frontier_);
+    s.behind_size_ = count - in;
+    for (size_t i = 0; i < s.behind_size_; ++i) prefetch_row(graph, s.behind_[i]);
+  } else {
+    s.frontier_size_ = s.visited_.insert(row, count, s.frontier_);
   }
-  if (!s.behind_.empty() && s.frontier_size_ < graph.degree() * 3 / 4) {
+  // The node that is next unless one of these turns out better: a search alone would wait for its row.
+  const uint32_t next = s.pool.next();
+  if (next != kNoNode) prefetch_row(graph, next);
+  for (size_t i = 0; i < s.frontier_size_; ++i) scores.prefetch(s.frontier_[i]);
+  if (s.behind_size_ && s.frontier_size_ < enough(graph)) {
     s.step_ = BeamSearch::Step::behind_neighbours;
   } else if (s.frontier_size_) {
     s.step_ = BeamSearch::Step::scores;
@@ -96,18 +104,17 @@ void Beam::take_neighbours(BeamSearch& s) const {
   }
 }
 
-// As many as a node without forbidden neighbours would have, then a hop costs the same: three quarters of
-// what there is room for. Half of it is faster, and loses more recall than that is worth.
 void Beam::take_behind_neighbours(BeamSearch& s) const {
   const Graph& graph = *layers[s.layer_].graph;
-  for (const uint32_t node : s.behind_) {
-    const uint32_t* const row = graph.row(node);
-    for (uint32_t i = 0; i < graph.degree() && row[i] != kNoNode; ++i) {
-      if (s.frontier_size_ >= graph.degree() * 3 / 4) break;
-      if (!s.allowed->has(row[i]) || !s.visited_.insert(row[i])) continue;
-      s.frontier_[s.frontier_size_++] = row[i];
-      scores.prefetch(row[i]);
-    }
+  const size_t most = enough(graph);
+  uint32_t in[NodeScores::kMost], out[NodeScores::kMost];
+  for (size_t b = 0; b < s.behind_size_ && s.frontier_size_ < most; ++b) {
+    const uint32_t node = s.behind_[b];
+    const size_t found = s.allowed->split(graph.row(node), graph.count(node), in, out);
+    uint32_t* const frontier = s.frontier_ + s.frontier_size_;
+    const size_t added = s.visited_.insert(in, std::min(found, most - s.frontier_size_), frontier);
+    s.frontier_size_ += added;
+    for (size_t i = 0; i < added; ++i) scores.prefetch(frontier[i]);
   }
   if (s.frontier_size_) {
     s.step_ = BeamSearch::Step::scores;
@@ -119,7 +126,14 @@ void Beam::take_behind_neighbours(BeamSearch& s) const {
 void Beam::score_frontier(BeamSearch& s) const {
   float found[NodeScores::kMost];
   scores(s.query, s.frontier_, s.frontier_size_, found);
-  for (size_t i = 0; i < s.frontier_size_; ++i) s.pool.insert(PoolEntry(found[i], s.frontier_[i]));
+  // Most are worse than what the pool has, and are sorted out before anything depends on them.
+  PoolEntry better[NodeScores::kMost];
+  size_t count = 0;
+  for (size_t i = 0; i < s.frontier_size_; ++i) {
+    better[count] = PoolEntry(found[i], s.frontier_[i]);
+    count += s.pool.takes(better[count]);
+  }
+  for (size_t i = 0; i < count; ++i) s.pool.insert(better[i]);
   next_node(s);
 }
 

@@ -43,6 +43,18 @@ class NodeBits {
     }
     return nodes;
   }
+  // Writes those of `count` nodes that are in the set to `in`, and the others to `out`; both have room for all
+  // of them. Returns how many are in.
+  size_t split(const uint32_t* nodes, size_t count, uint32_t* in, uint32_t* out) const {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t node = nodes[i];
+      in[found] = node;
+      out[i - found] = node;
+      found += has(node);
+    }
+    return found;
+  }
   bool has(uint32_t node) const { return words_[node / 64] >> node % 64 & 1; }
 
  private:

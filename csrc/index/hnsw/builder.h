@@ -14,8 +14,10 @@
 namespace tercet {
 
 struct BuildOptions {
-  size_t width = 200;  // of the beam search: ef_construction
-  float alpha = 1.2f;  // how much closer a neighbour must be to stand in for another, of squared distances
+  size_t width = 100;  // of the beam search: ef_construction
+  // How much closer a neighbour must be to stand in for another, of squared distances. Measured on text
+  // embeddings and on GloVe: 1.1 is ahead of 1.0, 1.05, 1.2 and 1.35 at every width of searches.
+  float alpha = 1.1f;
   size_t threads = 0;
 };
 

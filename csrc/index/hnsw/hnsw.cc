@@ -27,7 +27,7 @@ constexpr size_t kUpperWidth = 16, kEntries = 64;
 HNSWIndex::HNSWIndex(uint32_t dim, Metric metric, const HNSWOptions& options, bool rescore)
     : metric_(metric),
       options_(options),
-      store_(make_int8_codec(), dim),
+      store_(make_int8_codec(), dim, RowLayout::cache_lines),
       keeps_originals_(rescore),
       base_(2 * options.m, 0),
       upper_(2 * options.m, kUpperShift) {
@@ -159,7 +159,7 @@ std::vector<Layer> HNSWIndex::upper_layers() const {
 }
 
 void HNSWIndex::insert(const std::vector<uint32_t>& nodes, size_t threads) {
-  const BuildOptions options{options_.ef_construction, 1.2f, threads};
+  const BuildOptions options{.width = options_.ef_construction, .threads = threads};
   size_t inside = most_nodes() - free_.size() - nodes.size();
   for (size_t first = 0; first < nodes.size();) {
     const size_t size = GraphBuilder::batch_size(inside, nodes.size() - first);
@@ -229,7 +229,7 @@ void HNSWIndex::repair(size_t threads) {
   // A tenth of them: passing through them costs searches as much. Repairing passes over the whole graph.
   if (removed_.size() * 10 <= ids_.size() + 100) return;
   const NodeScores scores(rows());
-  const BuildOptions options{options_.ef_construction, 1.2f, threads};
+  const BuildOptions options{.width = options_.ef_construction, .threads = threads};
   NodeBits gone;
   gone.resize(most_nodes());
   for (const uint32_t node : removed_) gone.insert(node);

@@ -23,7 +23,7 @@ namespace tercet {
 
 struct HNSWOptions {
   uint32_t m = 16;               // a node has up to 2 m neighbours
-  size_t ef_construction = 200;  // width of the beam that finds them
+  size_t ef_construction = 100;  // width of the beam that finds them
   uint64_t seed = 0;
 };
 

@@ -47,9 +47,12 @@ class Pool {
   const PoolEntry* begin() const { return entries_.data(); }
   const PoolEntry* end() const { return entries_.data() + size_; }
 
+  // Whether there is room, or something worse to give way.
+  bool takes(PoolEntry entry) const { return size_ < capacity_ || entry < entries_[size_ - 1]; }
+
   void insert(PoolEntry entry) {
-    if (size_ == capacity_ && !(entry < entries_[size_ - 1])) return;
-    PoolEntry* const at = std::lower_bound(entries_.data(), entries_.data() + size_, entry);
+    if (!takes(entry)) return;
+    PoolEntry* const at = first_not_before(entry);
     const auto position = static_cast<size_t>(at - entries_.data());
     size_ += size_ < capacity_;
     std::memmove(at + 1, at, (size_ - 1 - position) * sizeof(PoolEntry));
@@ -57,15 +60,31 @@ class Pool {
     next_ = std::min(next_, position);
   }
 
-  // Marks the best node not yet expanded, and returns it; kNoNode if there is none.
-  uint32_t expand_next() {
+  // The best node not yet expanded; kNoNode if there is none.
+  uint32_t next() {
     while (next_ < size_ && entries_[next_].expanded()) ++next_;
-    if (next_ == size_) return 0xffffffff;
-    entries_[next_].expand();
-    return entries_[next_].node();
+    return next_ == size_ ? 0xffffffff : entries_[next_].node();
+  }
+  // Marks it.
+  uint32_t expand_next() {
+    const uint32_t node = next();
+    if (next_ < size_) entries_[next_].expand();
+    return node;
   }
 
  private:
+  // A binary search without branches: where an entry belongs is as good as random, and half of the branches
+  // would be guessed wrong.
+  PoolEntry* first_not_before(PoolEntry entry) {
+    PoolEntry* base = entries_.data();
+    for (size_t left = size_; left > 0;) {
+      const size_t half = (left + 1) / 2;
+      base += half * static_cast<size_t>(base[half - 1] < entry);
+      left -= half;
+    }
+    return base;
+  }
+
   std::vector<PoolEntry> entries_;
   size_t capacity_ = 0, size_ = 0;
   size_t next_ = 0;  // before it, all are expanded

@@ -10,14 +10,22 @@ class Visited {
  public:
   void resize(size_t nodes) { bits_.resize((nodes + 63) / 64, 0); }
 
-  // Whether the node is new.
-  bool insert(uint32_t node) {
-    uint64_t& word = bits_[node / 64];
-    const uint64_t bit = uint64_t{1} << node % 64;
-    if (word & bit) return false;
-    word |= bit;
-    seen_.push_back(node);
-    return true;
+  void insert(uint32_t node) { insert(&node, 1, &node); }
+
+  // Writes those of `count` nodes that are new to `out`, which may be `nodes` itself, and returns how many.
+  // Without branches: whether a node is new is as good as random.
+  size_t insert(const uint32_t* nodes, size_t count, uint32_t* out) {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t node = nodes[i];
+      uint64_t& word = bits_[node / 64];
+      const uint64_t bit = uint64_t{1} << node % 64;
+      out[found] = node;
+      found += (word & bit) == 0;
+      word |= bit;
+    }
+    seen_.insert(seen_.end(), out, out + found);
+    return found;
   }
 
   size_t size() const { return seen_.size(); }

@@ -51,7 +51,7 @@ class HNSWIndex(BaseIndex):
         *,
         metric: Literal["cosine", "dot", "l2"] = "cosine",
         m: int = 16,
-        ef_construction: int = 200,
+        ef_construction: int = 100,
         codec: Literal["int8"] = "int8",
         rescore: Literal["float32"] | None = "float32",
         seed: int = 0,
