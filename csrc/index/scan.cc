@@ -19,6 +19,8 @@ constexpr size_t kBlockBytes = 256 * 1024, kMaxBlockRows = 256;
 // rows that are checked or copied before the kernel sees them it is only as much as that prefetches: then
 // they find the next block in cache.
 constexpr size_t kOnePanelBytes = 48 * 1024, kMaxOnePanelRows = 1024;
+// How far ahead listed rows are prefetched.
+constexpr size_t kListedAhead = 6 * 1024;
 // Rows a worker claims at a time.
 constexpr size_t kChunkRows = 4096;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -85,12 +87,12 @@ class BlockReader {
     codes_.resize(count * bytes);
     scales_.resize(count);
     bias_.resize(count);
-    // Listed rows lie anywhere: without a few of them on their way, each waits for memory.
-    constexpr size_t kAhead = 3;
+    // Listed rows lie anywhere: unless some of them are on their way, each waits for memory.
+    const size_t ahead = std::max<size_t>(kListedAhead / bytes, 3);
     const size_t listed = source_.list ? source_.list_size : 0;
     for (size_t i = 0; i < count; ++i) {
-      if (begin + i + kAhead < listed) {
-        const uint8_t* const next = from.row(source_.list[begin + i + kAhead]);
+      if (begin + i + ahead < listed) {
+        const uint8_t* const next = from.row(source_.list[begin + i + ahead]);
         for (size_t k = 0; k < bytes; k += kCacheLine) prefetch_line(next + k);
       }
       const size_t row = source_.list ? source_.list[begin + i] : begin + i;

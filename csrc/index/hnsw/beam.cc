@@ -5,13 +5,10 @@
 namespace tercet {
 namespace {
 
-// Where a layer begins: at the best that the one before found.
-constexpr size_t kEntries = 4;
-
 // How many nodes a hop through forbidden ones asks for: as many as a node without them would have, three
 // quarters of what there is room for, so that a hop costs the same. Half of it is faster, and loses more
 // recall than that is worth.
-size_t enough(const Graph& graph) { return graph.degree() * 3 / 4; }
+size_t enough(const Graph& graph) { return graph.degree() * 5 / 4; }
 
 }  // namespace
 
@@ -86,7 +83,7 @@ void Beam::take_neighbours(BeamSearch& s) const {
   if (allowed) {
     const size_t in = allowed->split(row, count, s.frontier_, s.behind_);
     s.frontier_size_ = s.visited_.insert(s.frontier_, in, s.frontier_);
-    s.behind_size_ = count - in;
+    s.behind_size_ = s.visited_.keep_new(s.behind_, count - in);  // what is behind the others has been seen
     for (size_t i = 0; i < s.behind_size_; ++i) prefetch_row(graph, s.behind_[i]);
   } else {
     s.frontier_size_ = s.visited_.insert(row, count, s.frontier_);
@@ -107,10 +104,11 @@ void Beam::take_neighbours(BeamSearch& s) const {
 void Beam::take_behind_neighbours(BeamSearch& s) const {
   const Graph& graph = *layers[s.layer_].graph;
   const size_t most = enough(graph);
-  uint32_t in[NodeScores::kMost], out[NodeScores::kMost];
+  uint32_t in[NodeScores::kMost];
   for (size_t b = 0; b < s.behind_size_ && s.frontier_size_ < most; ++b) {
     const uint32_t node = s.behind_[b];
-    const size_t found = s.allowed->split(graph.row(node), graph.count(node), in, out);
+    s.visited_.insert(node);
+    const size_t found = s.allowed->keep(graph.row(node), graph.count(node), in);
     uint32_t* const frontier = s.frontier_ + s.frontier_size_;
     const size_t added = s.visited_.insert(in, std::min(found, most - s.frontier_size_), frontier);
     s.frontier_size_ += added;

@@ -52,6 +52,8 @@ struct Layer {
 };
 
 struct Beam {
+  static constexpr size_t kEntries = 4;  // where a layer begins: at the best that the one before found
+
   const NodeScores& scores;
   std::vector<Layer> layers;      // the coarsest first; each begins where the one before ended
   std::vector<uint32_t> entries;  // where the first one begins, up to NodeScores::kMost

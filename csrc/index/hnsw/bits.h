@@ -14,17 +14,20 @@ class NodeBits {
   void resize(size_t nodes) { words_.resize((nodes + 63) / 64, 0); }
   void insert(uint32_t node) { words_[node / 64] |= uint64_t{1} << node % 64; }
   void erase(uint32_t node) { words_[node / 64] &= ~(uint64_t{1} << node % 64); }
-  // The nodes whose bool is set, 8 at once: a product moves the lowest bits of 8 bytes side by side.
+  // The nodes whose bool is set.
   void assign(const bool* set, size_t nodes) {
     static_assert(sizeof(bool) == 1 && std::endian::native == std::endian::little);
     words_.assign((nodes + 63) / 64, 0);
-    size_t i = 0;
-    for (; i + 8 <= nodes; i += 8) {
-      uint64_t bytes;
-      std::memcpy(&bytes, set + i, 8);
-      words_[i / 64] |= (bytes * 0x0102040810204080u >> 56) << i % 64;
+    for (size_t w = 0; w < nodes / 64; ++w) {
+      uint64_t word = 0;
+      for (size_t i = 0; i < 64; i += 8) {  // a product moves the lowest bits of 8 bytes side by side
+        uint64_t bytes;
+        std::memcpy(&bytes, set + w * 64 + i, 8);
+        word |= (bytes * 0x0102040810204080u >> 56) << i;
+      }
+      words_[w] = word;
     }
-    for (; i < nodes; ++i) {
+    for (size_t i = nodes / 64 * 64; i < nodes; ++i) {
       if (set[i]) insert(static_cast<uint32_t>(i));
     }
   }
@@ -43,8 +46,8 @@ class NodeBits {
     }
     return nodes;
   }
-  // Writes those of `count` nodes that are in the set to `in`, and the others to `out`; both have room for all
-  // of them. Returns how many are in.
+  // Writes those of `count` nodes that are in the set to `in`, and the others to `out`; both have room for
+  // all of them. Returns how many are in.
   size_t split(const uint32_t* nodes, size_t count, uint32_t* in, uint32_t* out) const {
     size_t found = 0;
     for (size_t i = 0; i < count; ++i) {
@@ -52,6 +55,15 @@ class NodeBits {
       in[found] = node;
       out[i - found] = node;
       found += has(node);
+    }
+    return found;
+  }
+  // The same, of those that are in alone.
+  size_t keep(const uint32_t* nodes, size_t count, uint32_t* in) const {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) {
+      in[found] = nodes[i];
+      found += has(nodes[i]);
     }
     return found;
   }

@@ -45,8 +45,8 @@ class Graph {
   const uint32_t* row(uint32_t node) const { return rows_.data() + size_t{node >> shift_} * degree_; }
   uint32_t* row(uint32_t node) { return rows_.data() + size_t{node >> shift_} * degree_; }
   uint32_t count(uint32_t node) const {
-    const uint32_t* const begin = row(node);
-    return static_cast<uint32_t>(std::find(begin, begin + degree_, kNoNode) - begin);
+    const uint32_t* const own = row(node);  // counted, since compilers make vectors of that but not of a find
+    return static_cast<uint32_t>(std::count_if(own, own + degree_, [](uint32_t n) { return n != kNoNode; }));
   }
   void set(uint32_t node, const uint32_t* neighbours, size_t count) {
     std::fill(std::copy(neighbours, neighbours + count, row(node)), row(node) + degree_, kNoNode);

@@ -28,6 +28,17 @@ class Visited {
     return found;
   }
 
+  // Moves those of `nodes` that are new, which they stay, to the front, and returns how many.
+  size_t keep_new(uint32_t* nodes, size_t count) const {
+    size_t found = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t node = nodes[i];
+      nodes[found] = node;
+      found += (bits_[node / 64] >> node % 64 & 1) == 0;
+    }
+    return found;
+  }
+
   size_t size() const { return seen_.size(); }
   void clear() {
     for (const uint32_t node : seen_) bits_[node / 64] = 0;
