@@ -1,5 +1,8 @@
 // Searches while others change the index: what ThreadSanitizer watches.
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -30,37 +33,76 @@ IntIds numbers(int64_t first, size_t count) {
 
 }  // namespace
 
+// Four search, two add, one removes: as many turns as take no time, or for TERCET_STRESS_SECONDS.
 TEST(searches_run_while_others_change) {
-  HNSWIndex index(kDim, Metric::cosine, {6, 40, 0}, true);
-  const std::vector<float> first = vectors(600, 1);
+  constexpr size_t kBatch = 40, kLive = 30;
+  const char* const given = std::getenv("TERCET_STRESS_SECONDS");
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(given ? std::atoi(given) : 0);
+  const auto over = [&](int turn) { return turn >= 12 && std::chrono::steady_clock::now() >= end; };
+  HNSWIndex index(kDim, Metric::cosine, {8, 60, 0}, true);
+  const std::vector<float> first = vectors(600, 0);
   index.add(first.data(), kDim, 600, Ids(numbers(0, 600)), 2);
+
   std::atomic<bool> stop{false};
-  std::vector<std::thread> threads;
-  for (uint32_t t = 0; t < 2; ++t) {
-    threads.emplace_back([&, t] {
-      const std::vector<float> queries = vectors(9, 100 + t);
+  std::vector<std::thread> searchers, writers;
+  for (uint32_t t = 0; t < 4; ++t) {
+    searchers.emplace_back([&, t] {
+      const std::vector<float> queries = vectors(9, 1000000 + t);
       while (!stop) {
-        const Results hits = index.search(queries.data(), t ? 9 : 1, 5, {}, 12, false, 1);
+        const Results hits = index.search(queries.data(), t % 2 ? 9 : 1, 5, {}, 12, false, 1);
         for (const uint32_t filled : hits.filled) CHECK(filled == 5);
       }
     });
   }
-  std::vector<std::thread> writers;
-  for (int64_t w = 0; w < 2; ++w) {
-    writers.emplace_back([&, w] {
-      for (int64_t turn = 0; turn < 5; ++turn) {
-        const std::vector<float> rows = vectors(120, static_cast<uint32_t>(10 * w + turn));
-        const Ids ids = numbers(1000 * (w + 1), 120);
-        index.add(rows.data(), kDim, 120, ids, 1);
-        CHECK(index.get(ids).size() == rows.size());
-        index.remove(ids);
+  std::mutex mutex;
+  std::vector<int64_t> live, gone;  // batches, by their first id; the vectors follow from that
+  const auto rows_of = [](int64_t batch) { return vectors(kBatch, static_cast<uint32_t>(batch)); };
+  std::atomic<int64_t> next{1000};
+  for (int w = 0; w < 2; ++w) {
+    writers.emplace_back([&] {
+      for (int turn = 0; !over(turn); ++turn) {
+        const int64_t batch = next.fetch_add(kBatch);
+        const std::vector<float> rows = rows_of(batch);
+        index.add(rows.data(), kDim, kBatch, Ids(numbers(batch, kBatch)), 1);
+        CHECK(index.get(Ids(numbers(batch, kBatch))).size() == rows.size());
+        const std::lock_guard<std::mutex> lock(mutex);
+        live.push_back(batch);
       }
     });
   }
+  writers.emplace_back([&] {
+    std::mt19937 random(5);
+    for (int turn = 0; !over(turn);) {
+      int64_t batch;
+      {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (live.size() < (given ? kLive : 2)) continue;
+        const size_t at = random() % live.size();
+        batch = live[at];
+        live.erase(live.begin() + static_cast<long>(at));
+        gone.push_back(batch);
+      }
+      index.remove(Ids(numbers(batch, kBatch)));
+      ++turn;
+    }
+  });
   for (std::thread& writer : writers) writer.join();
   stop = true;
-  for (std::thread& thread : threads) thread.join();
-  CHECK(index.size() == 600);
+  for (std::thread& searcher : searchers) searcher.join();
+
+  CHECK(index.size() == 600 + live.size() * kBatch);
+  const auto best_of = [&](int64_t batch) {
+    const std::vector<float> rows = rows_of(batch);
+    return std::get<IntIds>(index.search(rows.data(), kBatch, 1, {}, 200, false, 1).ids);
+  };
+  for (const int64_t batch : live) CHECK(best_of(batch) == numbers(batch, kBatch));
+  for (const int64_t batch : gone) {
+    const IntIds found = best_of(batch);
+    for (size_t i = 0; i < kBatch; ++i) {
+      CHECK(!index.contains(Ids(IntIds{batch + static_cast<int64_t>(i)})));
+      CHECK(found[i] < batch || found[i] >= batch + static_cast<int64_t>(kBatch));
+    }
+  }
 }
 
 TEST(what_was_removed_is_gone_and_what_is_there_is_found) {
