@@ -135,7 +135,9 @@ def main() -> None:
     contenders = []
     for name in args.contender or GRAPHS:
         try:
-            contenders.append(Contender(name, sys.executable if name.startswith("tercet") else args.rivals, args))
+            contenders.append(
+                Contender(name, sys.executable if name.startswith("tercet") else args.rivals, args)
+            )
             print(f"{name}: built in {contenders[-1].facts['built']:.1f} s", file=sys.stderr, flush=True)
         except RuntimeError:
             print(f"{name}: not measured", file=sys.stderr)

@@ -2,9 +2,9 @@
 
     python bench/bench_filters.py VECTORS.npy QUERIES.npy [--recall 0.95] [--rounds N]
 
-Vectors as for bench_ann.py. For each part of the vectors that a random mask allows, the smallest width of the
-beam that reaches the recall (among those that are allowed), and its time beside that of unfiltered search, the
-two in turn. ``answers`` is the part of the queries that got min(k, allowed) of what is allowed.
+Vectors as for bench_ann.py. For each part of the vectors that a random mask allows, the smallest width of
+the beam that reaches the recall (among those that are allowed), and its time beside that of unfiltered
+search, the two in turn. ``answers`` is the part of the queries that got min(k, allowed) of what is allowed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def ask(index: tercet.HNSWIndex, queries: np.ndarray, width: int, mask: Any) -> 
 
 def recall_of(ids: np.ndarray, best: np.ndarray) -> float:
     wanted = [{i for i in row if i >= 0} for row in best.tolist()]
-    return float(np.mean([len(set(a) & b) / max(1, len(b)) for a, b in zip(ids.tolist(), wanted, strict=True)]))
+    found = [len(set(a) & b) / max(1, len(b)) for a, b in zip(ids.tolist(), wanted, strict=True)]
+    return float(np.mean(found))
 
 
 def narrowest(

@@ -1,6 +1,6 @@
 """Draws the curves that bench_ann.py writes with --json: queries a second against recall.
 
-    python bench/plots.py CURVES.json PICTURE.png [--title TEXT] [--from 0.8]
+python bench/plots.py CURVES.json PICTURE.png [--title TEXT] [--from 0.8]
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tercet
-from tercet import Hit, Hits, TokenVectors
+from tercet import Hit, Hits, PackedMask, TokenVectors
 from tercet.arrays import Rows
 
 F32 = np.float32
@@ -171,3 +171,18 @@ def test_from_padded() -> None:
     assert tokens.values.tolist() == values[0, [0, 2]].tolist()
     with pytest.raises(ValueError, match=r"values_mask: expected shape \[2, 3\], got \[2, 2\]"):
         TokenVectors.from_padded(values, [[1, 0], [0, 0]])
+
+
+def test_packed_masks() -> None:
+    mask = np.random.default_rng(0).random(77) < 0.5
+    packed = PackedMask.pack(mask)
+    assert len(packed) == 77
+    assert repr(packed) == "PackedMask(size=77)"
+    assert np.array_equal(np.unpackbits(packed.bits, count=77, bitorder="little").astype(bool), mask)
+    assert len(PackedMask(np.zeros(0, np.uint8), 0)) == 0
+    for bits in (np.zeros(9, np.uint8), np.zeros(10, np.int8), np.zeros((1, 10), np.uint8)):
+        with pytest.raises(ValueError, match=r"bits: expected uint8\[10\] for 77 ids"):
+            PackedMask(bits, 77)
+    for wrong in (np.zeros(3), np.zeros((2, 2), bool)):
+        with pytest.raises(ValueError, match=r"mask: expected bool\[n\]"):
+            PackedMask.pack(wrong)

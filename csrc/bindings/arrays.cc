@@ -91,7 +91,13 @@ Filters filters_of(const py::list& filters) {
       const auto mask = py::reinterpret_borrow<py::array_t<bool>>(filter);
       require(mask.ndim() == 1 && (mask.size() <= 1 || mask.strides(0) == 1),
               "filter: expected a mask bool[n]");
-      out.emplace_back(Mask{mask.data(), static_cast<size_t>(mask.size())});
+      out.emplace_back(Mask{reinterpret_cast<const uint8_t*>(mask.data()), static_cast<size_t>(mask.size())});
+    } else if (py::isinstance<py::tuple>(filter)) {
+      const auto [bits, size] = py::cast<std::pair<py::array_t<uint8_t>, size_t>>(filter);
+      require(bits.ndim() == 1 && static_cast<size_t>(bits.size()) == (size + 7) / 8 &&
+                  (bits.size() <= 1 || bits.strides(0) == 1),
+              "filter: expected ", (size + 7) / 8, " bytes for ", size, " bits, got ", bits.size());
+      out.emplace_back(Mask{bits.data(), size, true});
     } else {
       out.emplace_back(ids_of(py::reinterpret_borrow<py::object>(filter)));
     }

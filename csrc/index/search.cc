@@ -15,7 +15,7 @@ std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids) {
   }
   std::vector<uint32_t> slots;
   for (size_t i = 0; i < ids.size(); ++i) {
-    if (!mask || mask->allowed[i]) slots.push_back(static_cast<uint32_t>(i));
+    if (!mask || (*mask)[i]) slots.push_back(static_cast<uint32_t>(i));
   }
   return slots;
 }

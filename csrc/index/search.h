@@ -12,8 +12,10 @@ namespace tercet {
 // Which of an index's entries a query may return: everything, some ids (unknown ones are ignored), or a mask
 // over IdTable::ids() in their order.
 struct Mask {
-  const bool* allowed;
+  const uint8_t* values;  // a byte each, 0 or 1; or packed, from the lowest bit of a byte up
   size_t size;
+  bool packed = false;
+  bool operator[](size_t i) const { return packed ? values[i / 8] >> i % 8 & 1 : values[i]; }
 };
 using Filter = std::variant<std::monostate, Ids, Mask>;
 

@@ -6,7 +6,7 @@ from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
 from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
-from tercet.types import Hit, Hits, TokenVectors
+from tercet.types import Hit, Hits, PackedMask, TokenVectors
 
 __all__ = [
     "FlatIndex",
@@ -14,6 +14,7 @@ __all__ = [
     "Hit",
     "Hits",
     "MultiVectorIndex",
+    "PackedMask",
     "Retriever",
     "TokenVectors",
     "__version__",

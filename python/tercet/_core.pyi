@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 Ids = Ints | list[str]
-Filters = list[npt.NDArray[np.bool_] | Ids | None]
+Filters = list[npt.NDArray[np.bool_] | tuple[npt.NDArray[np.uint8], int] | Ids | None]
 
 __version__: str
 

@@ -1,4 +1,4 @@
-"""The two values that travel through the library: ragged token vectors in, ranked hits out."""
+"""The values that travel through the library: ragged token vectors and masks in, ranked hits out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tercet.arrays import Rows, as_rows, as_tokens
 
-__all__ = ["Hit", "Hits", "TokenVectors"]
+__all__ = ["Hit", "Hits", "PackedMask", "TokenVectors"]
 
 
 class Hit(NamedTuple):
@@ -77,6 +77,42 @@ class Hits:
             str(query): {str(hit.id): hit.score for hit in hits}
             for query, hits in zip(query_ids, self, strict=True)
         }
+
+
+class PackedMask:
+    """A mask over ``index.ids``, a bit each: a filter that searches need not pack again.
+
+    Args:
+        bits: ``uint8[(size + 7) // 8]``, as ``numpy.packbits(mask, bitorder="little")`` makes them. Kept
+            without a copy; bits beyond ``size`` do not count.
+        size: how many ids there are.
+    """
+
+    __slots__ = ("bits", "size")
+
+    def __init__(self, bits: Any, size: int) -> None:
+        array, count = np.asarray(bits), operator.index(size)
+        if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
+            raise ValueError(
+                f"bits: expected uint8[{(count + 7) // 8}] for {count} ids, got {array.dtype} {array.shape}"
+            )
+        self.bits: npt.NDArray[np.uint8] = np.ascontiguousarray(array)
+        self.size = count
+
+    @classmethod
+    def pack(cls, mask: Any) -> PackedMask:
+        """Pack a ``bool[n]`` mask."""
+        array = np.asarray(mask)
+        if array.dtype != np.bool_ or array.ndim != 1:
+            raise ValueError(f"mask: expected bool[n], got {array.dtype} {list(array.shape)}")
+        return cls(np.packbits(array, bitorder="little"), len(array))
+
+    def __len__(self) -> int:
+        """Return the number of ids it is a mask of."""
+        return self.size
+
+    def __repr__(self) -> str:
+        return f"PackedMask(size={self.size})"
 
 
 class TokenVectors:

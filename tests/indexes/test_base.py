@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from levels import run_python, same_bits
-from tercet import FlatIndex, MultiVectorIndex
+from tercet import FlatIndex, MultiVectorIndex, PackedMask
 
 Array = npt.NDArray[Any]
 F32 = np.float32
@@ -354,6 +354,9 @@ def test_filters(index: Any) -> None:
     assert found(index, filter=mask.tolist()) == [4, 2, 0]
     assert found(index, filter=mask[::-1][::-1]) == [4, 2, 0]
     assert found(index, filter=~mask) == [3, 1]
+    assert found(index, filter=PackedMask.pack(mask)) == [4, 2, 0]
+    assert found(index, filter=PackedMask(np.array([0b11101010], np.uint8), 5)) == [3, 1]  # 5 bits count
+    assert found(index, filter=np.array([0, 3], np.uint8)) == [3, 0]  # ids
     assert found(index, filter=index.ids > 2) == [4, 3]
     for nothing in ([], (), set(), [77], np.zeros(5, bool), np.array([], int), -5):
         assert found(index, filter=nothing) == []
@@ -371,6 +374,8 @@ def test_filters_for_each_query(index: Any) -> None:
     mask = np.array([True, False, False, True])
     hits = search(index, 4, n=5, filter=[[1], None, mask, [], {2, 9}])
     assert [[hit.id for hit in query] for query in hits] == [[1], [3, 2, 1, 0], [3, 0], [], [2]]
+    hits = search(index, 4, n=2, filter=[PackedMask.pack(mask), ~mask])
+    assert [[hit.id for hit in query] for query in hits] == [[3, 0], [2, 1]]
     hits = search(index, 4, n=2, filter=np.stack([mask, ~mask]))
     assert [[hit.id for hit in query] for query in hits] == [[3, 0], [2, 1]]
     assert found(index, filter=[mask]) == [3, 0]
@@ -399,6 +404,7 @@ def test_results_are_the_fewer_of_k_and_the_allowed(index: Any) -> None:
     [
         (np.ones(4, bool), ValueError, "filter: expected a mask of 3.*got 4"),
         ([True, False], ValueError, "filter: expected a mask of 3.*got 2"),
+        (PackedMask.pack(np.ones(4, bool)), ValueError, "filter: expected a mask of 3.*got 4"),
         (np.ones((3, 3), bool), ValueError, "filter: expected one for each of 2 queries, got 3"),
         (np.ones((2, 3, 1), bool), ValueError, "filter|ids"),
         ([[1]], ValueError, "filter: expected one for each of 2 queries, got 1"),

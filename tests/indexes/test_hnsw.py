@@ -15,7 +15,7 @@ import pytest
 import reference
 import tercet
 from levels import run_under, same_bits
-from tercet import FlatIndex, HNSWIndex
+from tercet import FlatIndex, HNSWIndex, PackedMask
 
 Array = npt.NDArray[Any]
 METRICS = ("cosine", "dot", "l2")
@@ -127,7 +127,7 @@ def test_filters(part: float, removed: bool) -> None:
     chosen = np.random.default_rng(2).random(len(ids)) < part
     allowed = ids[chosen]
     want = flat.search(queries, 10, filter=allowed)
-    for given in (allowed, chosen, [allowed] * 40):
+    for given in (allowed, chosen, PackedMask.pack(chosen), [allowed] * 40):
         hits = index.search(queries, 10, ef=64, filter=given)
         assert ((hits.ids >= 0).sum(axis=1) == min(10, len(allowed))).all()
         assert np.isin(hits.ids[hits.ids >= 0], allowed).all()

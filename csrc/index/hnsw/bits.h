@@ -14,9 +14,16 @@ class NodeBits {
   void resize(size_t nodes) { words_.resize((nodes + 63) / 64, 0); }
   void insert(uint32_t node) { words_[node / 64] |= uint64_t{1} << node % 64; }
   void erase(uint32_t node) { words_[node / 64] &= ~(uint64_t{1} << node % 64); }
-  // The nodes whose bool is set.
-  void assign(const bool* set, size_t nodes) {
-    static_assert(sizeof(bool) == 1 && std::endian::native == std::endian::little);
+  // The nodes whose bit is set, from the lowest bit of a byte up.
+  void assign_packed(const uint8_t* bits, size_t nodes) {
+    static_assert(std::endian::native == std::endian::little);
+    words_.assign((nodes + 63) / 64, 0);
+    std::memcpy(words_.data(), bits, (nodes + 7) / 8);
+    if (nodes % 64) words_.back() &= (uint64_t{1} << nodes % 64) - 1;
+  }
+  // The nodes whose byte is 1, not 0.
+  void assign(const uint8_t* set, size_t nodes) {
+    static_assert(std::endian::native == std::endian::little);
     words_.assign((nodes + 63) / 64, 0);
     for (size_t w = 0; w < nodes / 64; ++w) {
       uint64_t word = 0;

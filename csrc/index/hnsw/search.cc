@@ -144,7 +144,7 @@ NodeBits HNSWIndex::allowed_nodes(const Filter& filter) const {
   nodes.resize(most_nodes());
   const auto* const mask = std::get_if<Mask>(&filter);
   if (mask && mask->size == node_of_.size() && slots_are_nodes_) {
-    nodes.assign(mask->allowed, mask->size);
+    mask->packed ? nodes.assign_packed(mask->values, mask->size) : nodes.assign(mask->values, mask->size);
     return nodes;
   }
   for (const uint32_t slot : allowed_slots(filter, ids_)) nodes.insert(node_of_[slot]);

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tercet import _core
 from tercet.indexes import storage
+from tercet.types import PackedMask
 
 if TYPE_CHECKING:  # of Python 3.11
     from typing_extensions import Self
@@ -181,8 +182,8 @@ def required_ids(ids: Any) -> npt.NDArray[np.int64] | list[str]:
 def as_filters(filter: Any, num_queries: int) -> list[Any]:
     """Return a list of filters for the native code: none, one for all queries, or one for each.
 
-    A filter is ids, a bool mask over ``index.ids``, or None for no restriction; a list or tuple whose items
-    are themselves filters (not scalars), or a mask ``[nq, n]``, gives one to each query.
+    A filter is ids, a bool mask over ``index.ids`` or a PackedMask of it, or None for no restriction; a list
+    or tuple whose items are themselves filters (not scalars), or a mask ``[nq, n]``, gives one to each query.
     """
     if filter is None:
         return []
@@ -200,9 +201,13 @@ def _is_filter(x: Any) -> bool:
     return x is None or not (isinstance(x, str) or np.isscalar(x) or getattr(x, "ndim", 1) == 0)
 
 
-def _one_filter(filter: Any) -> npt.NDArray[np.bool_] | npt.NDArray[np.int64] | list[str] | None:
+def _one_filter(
+    filter: Any,
+) -> npt.NDArray[np.bool_] | tuple[npt.NDArray[np.uint8], int] | npt.NDArray[np.int64] | list[str] | None:
     if filter is None:
         return None
+    if isinstance(filter, PackedMask):
+        return filter.bits, filter.size
     if isinstance(filter, (list, tuple)) and filter and all(isinstance(x, (bool, np.bool_)) for x in filter):
         filter = np.asarray(filter)
     if isinstance(filter, np.ma.MaskedArray):

@@ -101,8 +101,8 @@ class FlatIndex(BaseIndex):
         Args:
             queries: ``[nq, dim]`` or ``[dim]``.
             k: how many; more than there are leaves places unfilled.
-            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
-                or a list with one of these (or None) for each query.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
+                or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
             exact: return the ids and scores of a float32 index, bit for bit: every document is rescored that
                 the bounds of the codes' errors cannot rule out. Needs ``rescore`` or codec ``"float32"``;
                 :meth:`stats` says how many that were: few with codecs int8 and bfloat16; the bounds of

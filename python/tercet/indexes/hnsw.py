@@ -118,8 +118,8 @@ class HNSWIndex(BaseIndex):
             ef: how many nodes the search keeps in view, at least ``k``: more find more, and take longer. By
                 default 64, or ``2 k`` if that is more.
             target_recall: choose ``ef`` so that this part of the best ``k`` is found (:meth:`calibrate`).
-            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
-                or a list with one of these (or None) for each query.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
+                or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
             exact: compare with every vector instead.
             threads: how many to use; all by default.
 

@@ -131,8 +131,8 @@ class MultiVectorIndex(BaseIndex):
             queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
                 ``[n, tokens, dim]``.
             k: how many; more than there are leaves places unfilled.
-            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``,
-                or a list with one of these (or None) for each query.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
+                or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
             threads: how many to use; all by default.
         """
         tokens = self._tokens(queries, "queries")

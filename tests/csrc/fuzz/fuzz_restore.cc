@@ -213,7 +213,7 @@ void use(Index& index, const Case& c, Search search, Add add, Make make) {
     fuzz::attempt([&] {
       Filters filters;
       if (c.filter == 1) filters.emplace_back(first_of(index.ids(), index.size() / 2));
-      if (c.filter == 2) filters.emplace_back(Mask{masked.get(), c.texts});
+      if (c.filter == 2) filters.emplace_back(Mask{reinterpret_cast<const uint8_t*>(masked.get()), c.texts});
       if (c.filter == 3) filters.assign(c.num_queries, std::monostate());
       check(search(filters), c.num_queries, c.k, index.ids());
       fuzz::happened(200u + c.codec * 64u + c.metric * 16u + c.rescore * 8u + c.filter * 2u + c.exact);
