@@ -5,9 +5,8 @@
 namespace tercet {
 namespace {
 
-// How many nodes a hop through forbidden ones asks for: as many as a node without them would have, three
-// quarters of what there is room for, so that a hop costs the same. Half of it is faster, and loses more
-// recall than that is worth.
+// How many nodes a hop through forbidden ones asks for. Measured, 3/4, 1 and 5/4 of what a row has room for:
+// the more, the smaller the width that a recall needs; 5/4 is a tenth faster where 10 to 50 % are allowed.
 size_t enough(const Graph& graph) { return graph.degree() * 5 / 4; }
 
 }  // namespace
