@@ -88,9 +88,12 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   }
   store_.reserve(first_row + total);
   make_room(spans_, before + count);
-  make_room(number_of_, before + count);
-  make_room(slot_of_, slot_of_.size() + count);
-  make_room(unlisted_, unlisted_.size() + count);
+  const bool numbered = !lists_.empty();
+  if (numbered) {
+    make_room(number_of_, before + count);
+    make_room(slot_of_, slot_of_.size() + count);
+    make_room(unlisted_, unlisted_.size() + count);
+  }
   constexpr size_t kRows = 256;
   const std::function<void(size_t, size_t)> encode_some = [&](size_t task, size_t) {
     for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
@@ -105,14 +108,16 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
     if (slots[i] < before) {
       living_rows_ -= spans_[slots[i]].count;
       spans_[slots[i]] = span;
-      slot_of_[number_of_[slots[i]]] = kNoText;
+      if (numbered) slot_of_[number_of_[slots[i]]] = kNoText;
     } else {
       spans_.push_back(span);
-      number_of_.push_back(kNoText);
+      if (numbered) number_of_.push_back(kNoText);
     }
-    number_of_[slots[i]] = static_cast<uint32_t>(slot_of_.size());
-    unlisted_.push_back(number_of_[slots[i]]);
-    slot_of_.push_back(slots[i]);
+    if (numbered) {
+      number_of_[slots[i]] = static_cast<uint32_t>(slot_of_.size());
+      unlisted_.push_back(number_of_[slots[i]]);
+      slot_of_.push_back(slots[i]);
+    }
     living_rows_ += span.count;
   }
   parallel_for((total + kRows - 1) / kRows, threads, encode_some);
@@ -131,6 +136,7 @@ void MultiVectorIndex::remove(const Ids& ids) {
     living_rows_ -= spans_[slot].count;
     spans_[slot] = spans_.back();
     spans_.pop_back();
+    if (lists_.empty()) continue;
     slot_of_[number_of_[slot]] = kNoText;
     number_of_[slot] = number_of_.back();
     number_of_.pop_back();

@@ -81,6 +81,7 @@ class MultiVectorIndex {
   // Lists what is not, if it is time to; what there is no memory for stays as it is.
   void list_if_worth_it(size_t threads);
   void list_all(size_t threads);
+  void forget_lists();
   void restore_lists(const Container& file);
   void save_lists(Sections& out) const;
 
@@ -108,6 +109,7 @@ class MultiVectorIndex {
   std::unique_ptr<const Codebook> codebook_;  // of the lists, where the codec has none
   bool codebook_given_ = false;               // by train(), not by an add()
   TokenLists lists_;
+  // While there are lists; a text without a number is in none.
   std::vector<uint32_t> number_of_;  // by slot
   std::vector<uint32_t> slot_of_;    // by number; kNoText: removed
   std::vector<uint32_t> unlisted_;   // numbers, some of them removed

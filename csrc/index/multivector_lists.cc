@@ -84,21 +84,31 @@ void MultiVectorIndex::list_if_worth_it(size_t threads) {
     // Lists of a codebook that was made for a fraction of what there is now are too long.
     const bool outgrown = codebook_ && !codebook_given_ && lists_for(living_rows_) >= 4 * codebook_->size();
     if ((!list_codebook() && living_rows_ >= kFewTokens) || outgrown) {
-      std::vector<uint32_t> all = number_of_;
       train_lists(threads);
-      unlisted_ = std::move(all);
-      lists_.clear();
+      forget_lists();
     }
-    if (!list_codebook() || living_rows_ < kTokensPerCentroid * list_codebook()->size()) return;
+    if (spans_.empty()) forget_lists();
+    if (!list_codebook()) return;
+    if (lists_.empty()) {
+      if (living_rows_ >= kTokensPerCentroid * list_codebook()->size()) list_all(threads);
+      return;
+    }
     size_t unlisted_rows = 0;
     for (const uint32_t number : unlisted_) {
       if (slot_of_[number] != kNoText) unlisted_rows += spans_[slot_of_[number]].count;
     }
-    const bool many_dead = slot_of_.size() > 2 * spans_.size() + 1024;
-    if (lists_.empty() || unlisted_rows * kUnlistedPart > living_rows_ || many_dead) list_all(threads);
+    const bool many_dead = slot_of_.size() > 2 * spans_.size();
+    if (unlisted_rows * kUnlistedPart > living_rows_ || many_dead) list_all(threads);
   } catch (const std::bad_alloc&) {
     // They stay unlisted, which only takes time.
   }
+}
+
+void MultiVectorIndex::forget_lists() {
+  lists_.clear();
+  number_of_.clear();
+  slot_of_.clear();
+  unlisted_.clear();
 }
 
 // Numbers are slots afterwards.
@@ -106,19 +116,25 @@ void MultiVectorIndex::list_all(size_t threads) {
   std::vector<TokenLists::Text> added;
   std::vector<TokenSpan> rows;
   size_t first = 0;
-  for (const uint32_t number : unlisted_) {
-    const uint32_t slot = slot_of_[number];
-    if (slot == kNoText) continue;
+  const auto add = [&](uint32_t slot) {
     added.push_back({slot, {first, spans_[slot].count}});
     rows.push_back(spans_[slot]);
     first += spans_[slot].count;
-  }
-  const std::vector<uint16_t> nearest = nearest_centroids(rows, threads);
+  };
   std::vector<uint32_t> slots(spans_.size());
   std::iota(slots.begin(), slots.end(), 0u);
+  if (lists_.empty()) {
+    for (const uint32_t slot : slots) add(slot);
+  } else {
+    for (const uint32_t number : unlisted_) {
+      if (slot_of_[number] != kNoText) add(slot_of_[number]);
+    }
+  }
+  const std::vector<uint16_t> nearest = nearest_centroids(rows, threads);
+  std::vector<uint32_t> numbers = slots;
   lists_.update(list_codebook()->size(), slot_of_, added, nearest.data());
-  number_of_ = slots;  // has the room
-  slot_of_.assign(slots.begin(), slots.end());
+  number_of_ = std::move(numbers);
+  slot_of_ = std::move(slots);
   unlisted_.clear();
 }
 
@@ -139,10 +155,6 @@ void MultiVectorIndex::save_lists(Sections& out) const {
 }
 
 void MultiVectorIndex::restore_lists(const Container& file) {
-  const auto texts = static_cast<uint32_t>(spans_.size());
-  slot_of_.resize(texts);
-  std::iota(slot_of_.begin(), slot_of_.end(), 0u);
-  number_of_ = slot_of_;
   const auto offsets = file.read<uint32_t>("list_codebook_offsets");
   if (!offsets.empty()) {
     require(!residual_, "list_codebook: this codec has its own");
@@ -153,12 +165,13 @@ void MultiVectorIndex::restore_lists(const Container& file) {
         std::vector<uint32_t>(offsets.begin(), offsets.end()));
     codebook_given_ = file.copy<uint8_t>("list_codebook_given", 1)[0] != 0;
   }
-  if (file.view<int64_t>("list_starts").empty()) {
-    unlisted_ = number_of_;
-    return;
-  }
+  if (file.view<int64_t>("list_starts").empty()) return;
   require(list_codebook(), "list_starts: lists without a codebook");
   lists_.restore(file, list_codebook()->size());
+  const auto texts = static_cast<uint32_t>(spans_.size());
+  slot_of_.resize(texts);
+  std::iota(slot_of_.begin(), slot_of_.end(), 0u);
+  number_of_ = slot_of_;
   const auto unlisted = file.read<uint32_t>("unlisted");
   std::vector<bool> seen(texts);
   for (const uint32_t text : unlisted) {
