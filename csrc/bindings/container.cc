@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "core/aligned.h"
+#include "storage/crc32c.h"
 
 namespace tercet {
 namespace {
@@ -19,6 +20,11 @@ std::shared_ptr<Container> from_bytes(const py::bytes& data, const std::string& 
   return std::make_shared<Container>(FileBytes{{memory->data(), memory->size()}, memory}, name);
 }
 
+py::bytes generation(const Container& file) {
+  const auto bytes = file.generation();
+  return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
 py::bytes settings(const Container& file) {
   std::span<const uint8_t> text;
   file.blame([&] { text = file.read<uint8_t>("settings"); });
@@ -32,7 +38,15 @@ void register_container(py::module_& m) {
       .def(py::init(&open), py::arg("file"), py::arg("name"), py::arg("mmap"))
       .def_static("from_bytes", &from_bytes, py::arg("data"), py::arg("name"))
       .def("settings", &settings)
+      .def("generation", &generation)
       .def("verify", [](const Container& file) { without_gil([&] { file.verify(); }); });
+  m.def(
+      "crc32c",
+      [](const py::bytes& data) {
+        const std::string_view view = data;
+        return crc32c(view.data(), view.size());
+      },
+      py::arg("data"));
 }
 
 }  // namespace tercet

@@ -49,6 +49,25 @@ void train(MultiVectorIndex& index, const py::array& values, const py::array_t<i
   without_gil([&] { index.train(tokens, centroids, iterations, threads_of(threads)); });
 }
 
+using Slots = py::array_t<uint32_t, py::array::c_style>;
+
+void append_from(MultiVectorIndex& index, const MultiVectorIndex& other, const Slots& slots, size_t threads) {
+  const std::vector<uint32_t> wanted(slots.data(), slots.data() + slots.size());
+  without_gil([&] { index.append_from(other, wanted, threads_of(threads)); });
+}
+
+py::array_t<int64_t> find(const MultiVectorIndex& index, const py::object& ids) {
+  const Ids wanted = ids_of(ids);
+  const auto count = static_cast<py::ssize_t>(count_of(wanted));
+  return to_array(waiting([&] { return index.find(wanted); }), {count});
+}
+
+py::array_t<int64_t> lengths(const MultiVectorIndex& index) {
+  std::vector<int64_t> all = waiting([&] { return index.lengths(); });
+  const auto count = static_cast<py::ssize_t>(all.size());
+  return to_array(std::move(all), {count});
+}
+
 }  // namespace
 
 void register_multivector(py::module_& m) {
@@ -81,6 +100,15 @@ void register_multivector(py::module_& m) {
       .def("num_tokens",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.num_tokens(); }); })
       .def("bytes", [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes(); }); })
+      .def("find", &find, py::arg("ids"))
+      .def("lengths", &lengths)
+      .def(
+          "share_training",
+          [](MultiVectorIndex& index, const MultiVectorIndex& other) {
+            without_gil([&] { index.share_training(other); });
+          },
+          py::arg("other"))
+      .def("append_from", &append_from, py::arg("other"), py::arg("slots"), py::arg("threads"))
       .def("train", &train, py::arg("values"), py::arg("offsets"), py::arg("centroids"),
            py::arg("iterations"), py::arg("threads"))
       .def("num_centroids",

@@ -63,6 +63,31 @@ void CodeStore::train(const float* rows, size_t count, size_t stride, const KMea
   codebook_ = std::move(codebook);
 }
 
+bool CodeStore::has_layout_of(const CodeStore& other) const {
+  return dim_ == other.dim_ && stride_ == other.stride_ && codec_->format() == other.codec_->format();
+}
+
+bool CodeStore::has_training_of(const CodeStore& other) const {
+  if (codebook_ == other.codebook_) return true;
+  if (!codebook_ || !other.codebook_) return false;
+  const Centroids &own = codebook_->centroids(), &theirs = other.codebook_->centroids();
+  return own.codes() == theirs.codes() && own.scales() == theirs.scales() &&
+         codebook_->offsets() == other.codebook_->offsets() &&
+         codec_->parameters() == other.codec_->parameters();
+}
+
+bool CodeStore::is_like(const CodeStore& other) const {
+  return has_layout_of(other) && (has_training_of(other) || other.rows_ == 0);
+}
+
+void CodeStore::share_training(const CodeStore& other) {
+  require(has_layout_of(other), "codebook: it is of an index with other settings");
+  require(other.codebook_ != nullptr, "codebook: the index is not trained");
+  require(!codebook_ || has_training_of(other), "codebook: it is another one, and scores do not compare");
+  if (!codebook_) codec_->restore(other.codec_->parameters());
+  codebook_ = other.codebook_;
+}
+
 void CodeStore::reserve(size_t rows) {
   codes_.reserve(rows * stride_);
   if (codec_->has_scales()) make_room(scales_, rows);
@@ -107,6 +132,12 @@ void CodeStore::move(size_t from, size_t to, size_t count) {
   };
   if (codec_->has_scales()) move_words(scales_);
   if (codebook_) move_words(centroids_);
+}
+
+void CodeStore::copy(const CodeStore& other, size_t from, size_t to, size_t count) noexcept {
+  std::copy_n(other.codes_.data() + from * stride_, count * stride_, codes_.mutable_data() + to * stride_);
+  if (codec_->has_scales()) std::copy_n(other.scales_.data() + from, count, scales_.data() + to);
+  if (codebook_) std::copy_n(other.centroids_.data() + from, count, centroids_.data() + to);
 }
 
 PackedQueries CodeStore::bind(const float* queries, size_t count) const {

@@ -31,6 +31,11 @@ class CodeStore {
   // apart.
   void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
+  // Takes what another store has learned, and shares the memory. Throws Error if it has learned nothing,
+  // stores other rows, or this one has learned something else.
+  void share_training(const CodeStore& other);
+  // Whether rows of the other mean the same here, as far as it can be seen.
+  bool is_like(const CodeStore& other) const;
 
   // Makes room, and memory its own that is a file's, after which resize() cannot fail, and encode() and
   // move() may be called.
@@ -42,6 +47,8 @@ class CodeStore {
   void decode(size_t row, float* vector) const;
   // Copies rows [from, from + count) to `to`; the ranges may overlap.
   void move(size_t from, size_t to, size_t count);
+  // Copies rows [from, from + count) of a store that is like this one to `to`.
+  void copy(const CodeStore& other, size_t from, size_t to, size_t count) noexcept;
 
   PackedQueries bind(const float* queries, size_t count) const;
 
@@ -56,6 +63,8 @@ class CodeStore {
  private:
   static size_t stride_of(size_t row_bytes, RowLayout layout);
   void restore_training(const Container& file);
+  bool has_layout_of(const CodeStore& other) const;
+  bool has_training_of(const CodeStore& other) const;
 
   std::unique_ptr<Codec> codec_;
   uint32_t dim_;
@@ -64,7 +73,7 @@ class CodeStore {
   Buffer<uint8_t> codes_;
   std::vector<uint16_t> scales_;
   std::vector<uint16_t> centroids_;
-  std::unique_ptr<const Codebook> codebook_;
+  std::shared_ptr<const Codebook> codebook_;
 };
 
 }  // namespace tercet

@@ -142,6 +142,31 @@ std::vector<uint32_t> IdTable::known_slots(const Ids& given) const {
       given);
 }
 
+std::vector<int64_t> IdTable::find(const Ids& given) const {
+  std::vector<int64_t> slots(count_of(given), -1);
+  if (given.index() != ids_.index()) return slots;
+  std::visit(
+      [&]<class Id>(const std::vector<Id>& ids) {
+        const auto& map = std::get<Map<Id>>(slots_);
+        for (size_t i = 0; i < ids.size(); ++i) {
+          if (const auto found = map.find(ids[i]); found != map.end()) slots[i] = found->second;
+        }
+      },
+      given);
+  return slots;
+}
+
+Ids IdTable::at(const std::vector<uint32_t>& slots) const {
+  return std::visit(
+      [&]<class Id>(const std::vector<Id>& ids) {
+        std::vector<Id> picked;
+        picked.reserve(slots.size());
+        for (const uint32_t slot : slots) picked.push_back(ids[slot]);
+        return Ids(std::move(picked));
+      },
+      ids_);
+}
+
 bool IdTable::contains(const Ids& one) const {
   return one.index() == ids_.index() && !known_slots(one).empty();
 }

@@ -43,6 +43,10 @@ class IdTable final : public TieBreak {
   // The slots of those ids that are there, ascending, each once.
   std::vector<uint32_t> known_slots(const Ids& ids) const;
 
+  // The slot of each id, -1 where it is not there.
+  std::vector<int64_t> find(const Ids& ids) const;
+  Ids at(const std::vector<uint32_t>& slots) const;
+
   bool contains(const Ids& one) const;
 
   // Frees a slot; the last slot's id moves into it.

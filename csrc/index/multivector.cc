@@ -79,21 +79,14 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
   opened_.check();
-  const size_t before = ids_.size(), first_row = store_.rows();
+  const size_t first_row = store_.rows();
   // All that can fail comes before anything changes.
   std::vector<uint16_t> centroids(residual_ ? total : 0);
   if (residual_ && total) {
     if (!store_.codebook()) train_on(tokens, 0, KMeans{}.iterations, threads);
     store_.codebook()->assign(tokens.values, total, tokens.stride, centroids.data(), threads);
   }
-  store_.reserve(first_row + total);
-  make_room(spans_, before + count);
-  const bool numbered = !lists_.empty();
-  if (numbered) {
-    make_room(number_of_, before + count);
-    make_room(slot_of_, slot_of_.size() + count);
-    make_room(unlisted_, unlisted_.size() + count);
-  }
+  make_room_for(count, total);
   constexpr size_t kRows = 256;
   const std::function<void(size_t, size_t)> encode_some = [&](size_t task, size_t) {
     for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
@@ -103,8 +96,28 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   ids_.add(ids, slots);
   opened_.release();
   store_.resize(first_row + total);
-  for (size_t i = 0; i < count; ++i) {
-    const TokenSpan span{first_row + tokens.offsets[i], tokens.offsets[i + 1] - tokens.offsets[i]};
+  place(slots, first_row, tokens.offsets);
+  parallel_for((total + kRows - 1) / kRows, threads, encode_some);
+  compact_if_worth_it();
+  list_if_worth_it(threads);
+  return ids;
+}
+
+void MultiVectorIndex::make_room_for(size_t texts, size_t rows) {
+  store_.reserve(store_.rows() + rows);
+  make_room(spans_, spans_.size() + texts);
+  if (lists_.empty()) return;
+  make_room(number_of_, spans_.size() + texts);
+  make_room(slot_of_, slot_of_.size() + texts);
+  make_room(unlisted_, unlisted_.size() + texts);
+}
+
+void MultiVectorIndex::place(const std::vector<uint32_t>& slots, size_t first_row,
+                             const std::vector<size_t>& offsets) {
+  const bool numbered = !lists_.empty();
+  const size_t before = spans_.size();
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const TokenSpan span{first_row + offsets[i], offsets[i + 1] - offsets[i]};
     if (slots[i] < before) {
       living_rows_ -= spans_[slots[i]].count;
       spans_[slots[i]] = span;
@@ -120,10 +133,6 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
     }
     living_rows_ += span.count;
   }
-  parallel_for((total + kRows - 1) / kRows, threads, encode_some);
-  compact_if_worth_it();
-  list_if_worth_it(threads);
-  return ids;
 }
 
 void MultiVectorIndex::remove(const Ids& ids) {

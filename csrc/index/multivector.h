@@ -56,6 +56,18 @@ class MultiVectorIndex {
   };
   Tokens get(const Ids& ids) const;
 
+  // For indexes that are parts of one (multivector_parts.cc): the slot of each id, -1 where it is not there;
+  // how many tokens the text of each slot has.
+  std::vector<int64_t> find(const Ids& ids) const;
+  std::vector<int64_t> lengths() const;
+  // Takes the training of another index of the same settings, and holds it in the same memory. Throws Error
+  // if that is none, or this one has another.
+  void share_training(const MultiVectorIndex& other);
+  // Adds texts of another index, whose ids must be new, by copying what is stored. Its settings and training
+  // must be those of this one, of which only what would read foreign memory is checked: codes of another
+  // rotation look the same. Two indexes must not append to each other at the same time.
+  void append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots, size_t threads);
+
   bool contains(const Ids& one) const;
   Ids ids() const;
   size_t size() const;
@@ -71,6 +83,10 @@ class MultiVectorIndex {
  private:
   MultiVectorIndex(std::unique_ptr<Codec> residual, const std::string& codec, uint32_t dim, uint64_t seed);
   void train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+
+  // New texts: room for them, and then, without failing, their slots for rows from `first_row` on.
+  void make_room_for(size_t texts, size_t rows);
+  void place(const std::vector<uint32_t>& slots, size_t first_row, const std::vector<size_t>& offsets);
 
   float limit() const;  // the largest magnitude that vectors and queries may have
 

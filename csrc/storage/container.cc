@@ -113,6 +113,10 @@ std::vector<std::string> Container::sections() const {
   return names;
 }
 
+std::span<const uint8_t> Container::generation() const {
+  return file_.bytes.subspan(offsetof(FileHeader, generation), sizeof FileHeader::generation);
+}
+
 const Container::Entry* Container::find(const std::string& section) const {
   const auto found =
       std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == section; });

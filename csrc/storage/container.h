@@ -21,6 +21,8 @@ class Container {
   const std::string& name() const { return name_; }
   const std::shared_ptr<const void>& keeper() const { return file_.keeper; }
   std::vector<std::string> sections() const;
+  // 16 bytes that no other save of an index drew.
+  std::span<const uint8_t> generation() const;
 
   // A section as it is in the file, or no values if there is none of this name.
   template <class T>

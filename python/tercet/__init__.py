@@ -6,9 +6,11 @@ from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
 from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
+from tercet.segments import Codebook, SegmentedIndex, build_segment, train_codebook
 from tercet.types import Hit, Hits, PackedMask, TokenVectors
 
 __all__ = [
+    "Codebook",
     "FlatIndex",
     "HNSWIndex",
     "Hit",
@@ -16,8 +18,10 @@ __all__ = [
     "MultiVectorIndex",
     "PackedMask",
     "Retriever",
+    "SegmentedIndex",
     "TokenVectors",
     "__version__",
+    "build_segment",
     "cpu_info",
     "dot",
     "from_hnswlib",
@@ -26,4 +30,5 @@ __all__ = [
     "open",
     "pool_tokens",
     "topk",
+    "train_codebook",
 ]

@@ -16,22 +16,26 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tercet.indexes.storage import TEMPORARY, replace_file
 
 __all__ = [
     "DOCUMENTS",
+    "MANIFEST",
     "Manifest",
     "index_name",
     "is_ours",
+    "is_temporary",
     "read_manifest",
+    "read_record",
     "remove_documents",
     "remove_stale",
     "writing",
@@ -43,6 +47,9 @@ MANIFEST, DOCUMENTS, LOCK = "manifest.json", "documents.sqlite", "writer.lock"
 
 # SQLite's own files beside a database
 _DATABASE = (DOCUMENTS, *(DOCUMENTS + suffix for suffix in ("-journal", "-wal", "-shm")))
+# Formats of directories, and what opens them
+_OPENS = {FORMAT: "tercet.Retriever.open", "tercet-segments": "tercet.open"}
+
 _INDEX_NAME = re.compile(r"index-(\d+)\.tercet")
 
 
@@ -78,27 +85,7 @@ def read_manifest(directory: Path) -> Manifest:
         ValueError: it is a file or no index, its manifest is damaged, or a newer tercet wrote it.
     """
     path = directory / MANIFEST
-    if directory.is_file():
-        raise ValueError(f"{directory}: not an index directory but a file (tercet.open opens one)")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        if not directory.exists():
-            raise FileNotFoundError(errno.ENOENT, "no such index directory", str(directory)) from None
-        raise ValueError(f"{directory}: not a tercet index (it has no {MANIFEST})") from None
-    try:
-        record = json.loads(content)
-    except ValueError as e:
-        raise ValueError(f"{path}: damaged, or not of tercet: {e}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise ValueError(
-            f"{directory}: not a tercet index ({MANIFEST}: expected format {FORMAT!r}, got {found!r})"
-        )
-    version = record.get("version")
-    if not isinstance(version, int) or version != VERSION:
-        advice = "; a newer tercet wrote it" if isinstance(version, int) and version > VERSION else ""
-        raise ValueError(f"{directory}: expected format version {VERSION}, got {version!r}{advice}")
+    record, _ = read_record(directory, FORMAT, VERSION)
     try:
         fields = {name: record[name] for name in ("kind", "codec", "encoder", "index", "generation")}
     except KeyError as e:
@@ -116,6 +103,39 @@ def read_manifest(directory: Path) -> Manifest:
     return Manifest(**fields)
 
 
+def read_record(directory: Path, format: str, version: int) -> tuple[dict[str, Any], bytes]:
+    """Return the JSON object of a directory's manifest, and the bytes that it was read from.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        ValueError: it is a file, or its manifest is missing, no JSON object, or of another format or version.
+    """
+    path = directory / MANIFEST
+    if directory.is_file():
+        raise ValueError(f"{directory}: not an index directory but a file (tercet.open opens one)")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if not directory.exists():
+            raise FileNotFoundError(errno.ENOENT, "no such index directory", str(directory)) from None
+        raise ValueError(f"{directory}: not a tercet index directory (it has no {MANIFEST})") from None
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: damaged, or not of tercet: {e}") from None
+    found = record.get("format") if isinstance(record, dict) else type(record).__name__
+    if not isinstance(record, dict) or found != format:
+        advice = f"; {_OPENS[found]} opens it" if isinstance(found, str) and found in _OPENS else ""
+        raise ValueError(
+            f"{directory}: not a tercet index ({MANIFEST}: expected format {format!r}, got {found!r}{advice})"
+        )
+    got = record.get("version")
+    if type(got) is not int or got != version:
+        advice = "; a newer tercet wrote it" if isinstance(got, int) and got > version else ""
+        raise ValueError(f"{directory}: expected format version {version}, got {got!r}{advice}")
+    return record, content
+
+
 def index_name(generation: int) -> str:
     """Return the name of an index file."""
     return f"index-{generation:06d}.tercet"
@@ -123,10 +143,11 @@ def index_name(generation: int) -> str:
 
 def is_ours(name: str) -> bool:
     """Tell whether a directory entry is one that tercet wrote, the manifest aside."""
-    return name in (LOCK, *_DATABASE) or _INDEX_NAME.fullmatch(name) is not None or _is_temporary(name)
+    return name in (LOCK, *_DATABASE) or _INDEX_NAME.fullmatch(name) is not None or is_temporary(name)
 
 
-def _is_temporary(name: str) -> bool:
+def is_temporary(name: str) -> bool:
+    """Tell whether a directory entry is a file that a writer has not finished."""
     return name.startswith(".tercet-") and name.endswith(TEMPORARY)
 
 
@@ -134,7 +155,7 @@ def remove_stale(directory: Path, current: str) -> None:
     """Delete all index files but the current one, and what killed writers left half written."""
     for entry in directory.iterdir():
         stale = _INDEX_NAME.fullmatch(entry.name) is not None and entry.name != current
-        if stale or _is_temporary(entry.name):
+        if stale or is_temporary(entry.name):
             with suppress(OSError):  # Windows keeps a file that a reader has mapped; a later commit gets it
                 entry.unlink()
 
@@ -149,31 +170,46 @@ def remove_documents(directory: Path) -> None:
 def writing(directory: Path) -> Iterator[None]:
     """Hold the directory's write lock; the system releases it when the process dies.
 
+    Who holds it writes its name into the file, for the error of the others.
+
     Raises:
-        BlockingIOError: another writer holds it.
+        BlockingIOError: another writer holds it; the message says which process.
     """
-    with open(directory / LOCK, "ab") as file:
+    with open(directory / LOCK, "a+b") as file:
         try:
             _acquire(file.fileno())
         except OSError as e:
             if e.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 raise
-            raise BlockingIOError(errno.EAGAIN, "another writer is at work here", str(directory)) from None
+            file.seek(0)
+            holder = file.read(200).decode(errors="replace").strip()
+            message = f"another writer is at work here ({holder or 'it has not said who it is'})"
+            raise BlockingIOError(errno.EAGAIN, message, str(directory)) from None
         try:
+            _sign(file, f"process {os.getpid()} on {platform.node()}\n")
             yield
         finally:
+            _sign(file, "")
             _release(file.fileno())
+
+
+def _sign(file: BinaryIO, name: str) -> None:
+    file.truncate(0)  # and what is written to a file open for appending goes to its end
+    file.write(name.encode())
+    file.flush()
 
 
 if sys.platform == "win32":
     import msvcrt
 
+    _PLACE = 1 << 20  # locked bytes cannot be read, and the holder's name is to be
+
     def _acquire(file: int) -> None:
-        os.lseek(file, 0, os.SEEK_SET)
+        os.lseek(file, _PLACE, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 
     def _release(file: int) -> None:
-        os.lseek(file, 0, os.SEEK_SET)
+        os.lseek(file, _PLACE, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 
 else:

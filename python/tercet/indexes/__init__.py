@@ -8,26 +8,35 @@ from tercet.indexes import storage
 from tercet.indexes.flat import FlatIndex
 from tercet.indexes.hnsw import HNSWIndex
 from tercet.indexes.multivector import MultiVectorIndex
+from tercet.segments import SegmentedIndex
 
 __all__ = ["FlatIndex", "HNSWIndex", "MultiVectorIndex", "open"]
 
 
-def open(path: str | os.PathLike[str], *, mmap: bool = True) -> FlatIndex | HNSWIndex | MultiVectorIndex:
-    """Open what ``index.save(path)`` wrote; returns the class that was saved.
+def open(
+    path: str | os.PathLike[str], *, mmap: bool = True
+) -> FlatIndex | HNSWIndex | MultiVectorIndex | SegmentedIndex:
+    """Open what ``index.save(path)`` wrote, or the directory of a :class:`SegmentedIndex`, for reading.
+
+    Returns the class that was saved.
 
     Args:
-        path: the file. Others may replace it, by ``save``, while it is open; who changes or cuts it short
-            breaks its readers.
+        path: the file, or the directory. Others may replace the file, by ``save``, while it is open; who
+            changes or cuts it short breaks its readers.
         mmap: codes and vectors stay in the file, which processes share, and of which memory holds what is
             used. They are compared with their checksums before they are first used, or by
             ``index.verify()``; a change of the index brings them into memory. False reads and checks the
-            whole file now.
+            whole file now; a directory is always mapped.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no tercet index, is damaged, or was written by another version; the message
-            says which. What was not checked when it was opened is when it is first used.
+        FileNotFoundError: there is no such file or directory.
+        ValueError: the file or directory is no tercet index, is damaged, or was written by another version;
+            the message says which. What was not checked when it was opened is when it is first used.
     """
+    if os.path.isdir(path):
+        if not mmap:
+            raise ValueError(f"{os.fspath(path)}: a directory is always mapped, got mmap=False")
+        return SegmentedIndex.open(path)
     file = storage.open_file(path, mmap)
     settings = storage.read_settings(file, path)
     for kind in (FlatIndex, HNSWIndex, MultiVectorIndex):

@@ -22,7 +22,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["TEMPORARY", "open_file", "read_settings", "replace_file", "write"]
+__all__ = ["TEMPORARY", "open_file", "read_settings", "replace_file", "sync_directory", "write"]
 
 TEMPORARY = ".tmp"  # how the name of a half-written file ends; it begins with ".tercet-"
 
@@ -46,8 +46,6 @@ def open_file(path: str | os.PathLike[str], mmap: bool) -> _core.Container:
         ValueError: the file is not an index, is of another version, is cut off or has a damaged directory.
     """
     name = os.fspath(path)
-    if os.path.isdir(name):
-        raise ValueError(f"{name}: not a tercet index file but a directory (tercet.Retriever.open opens one)")
     with open(name, "rb") as file:
         return _core.Container(file.fileno(), os.fsdecode(name), mmap)
 
@@ -96,12 +94,18 @@ def _replace(target: str, folder: str, fill: Any) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    if os.name == "posix":  # the rename itself is durable once the directory is
-        directory = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    sync_directory(folder)
+
+
+def sync_directory(folder: str | os.PathLike[str]) -> None:
+    """Make the names in a directory survive a power cut, where the system can: renames, links, removals."""
+    if os.name != "posix":
+        return
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 @contextmanager

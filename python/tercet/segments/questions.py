@@ -1,0 +1,132 @@
+"""What a segmented index can be asked, by readers and by its writer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.indexes.base import as_ids
+from tercet.segments.codebook import Codebook
+from tercet.segments.snapshot import Snapshot
+from tercet.types import Hits, TokenVectors
+
+__all__ = ["Questions"]
+
+
+class Questions(ABC):
+    """Everything that changes nothing. Not public: use SegmentedIndex."""
+
+    _path: Path
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Snapshot]:
+        """Yield what there is, which does not change until the end of the block."""
+
+    def search(
+        self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None, **options: Any
+    ) -> Hits:
+        """Return the best ``k`` documents of every query by MaxSim.
+
+        Args:
+            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
+                ``[n, tokens, dim]``.
+            k: how many; more than there are leaves places unfilled.
+            filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
+                or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+            threads: how many to use; all by default.
+            options: what else :meth:`MultiVectorIndex.search` takes, for the search of each segment:
+                ``candidates``, ``exact``.
+        """
+        with self._reading() as now:
+            return now.search(queries, k, filter, {**options, "threads": threads})
+
+    def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
+        """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
+
+        Args and errors are those of :meth:`MultiVectorIndex.rerank`.
+        """
+        with self._reading() as now:
+            return now.rerank(queries, candidates, k, {"threads": threads})
+
+    def get(self, ids: Any) -> TokenVectors:
+        """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""
+        with self._reading() as now:
+            return now.get(ids)
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """All ids, ``int64[n]`` or an object array of str; a filter mask follows this order.
+
+        The order changes when ids are added or removed, or segments merged.
+        """
+        with self._reading() as now:
+            return now.ids
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        with self._reading() as now:
+            return len(now)
+
+    def __contains__(self, id: object) -> bool:
+        """Tell whether an id is in the index."""
+        with self._reading() as now:
+            try:
+                one = as_ids(id) if np.ndim(id) == 0 else None  # type: ignore[arg-type]
+                return one is not None and bool(now.find(one)[0][0] >= 0)
+            except (TypeError, ValueError):
+                return False
+
+    @property
+    def generation(self) -> int:
+        """Number of the commit that this object sees, or last made; 1 is that of :meth:`create`."""
+        with self._reading() as now:
+            return now.manifest.generation
+
+    @property
+    def codebook(self) -> Codebook | None:
+        """What the residuals are of, None for other codecs and before it is trained."""
+        with self._reading() as now:
+            return now.codebook
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of token vectors of all documents."""
+        with self._reading() as now:
+            return sum(segment.num_tokens for segment in now.segments)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored vectors, in files and in memory, removed documents included."""
+        with self._reading() as now:
+            shared = 0 if now.codebook is None else now.codebook.nbytes
+            return shared + sum(segment.index.nbytes - shared for segment in now.segments)
+
+    def stats(self) -> dict[str, Any]:
+        """Return sizes and settings; ``removed`` is how many documents wait for :meth:`compact`."""
+        with self._reading() as now:
+            return {
+                **now.empty._header(),
+                "kind": "SegmentedIndex",
+                **({} if now.codebook is None else {"centroids": now.codebook.centroids}),
+                "generation": now.manifest.generation,
+                "segments": len(now.segments),
+                "size": len(now),
+                "removed": sum(len(segment.index) for segment in now.segments) - len(now),
+                "tokens": self.num_tokens,
+                "nbytes": self.nbytes,
+            }
+
+    def verify(self) -> None:
+        """Compare all files of the commit with their checksums.
+
+        Raises:
+            FileNotFoundError: one is missing.
+            ValueError: one is damaged; the message names it and the part.
+        """
+        with self._reading() as now:
+            now.verify(self._path)

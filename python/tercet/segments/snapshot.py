@@ -1,0 +1,219 @@
+"""Questions to all segments of an index at once, and one answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.indexes.base import as_filters, id_array, required_ids
+from tercet.indexes.multivector import MultiVectorIndex
+from tercet.scoring import check_k
+from tercet.segments.codebook import Codebook, empty_index, open_index
+from tercet.segments.manifest import File, IdKind, Manifest, read_manifest
+from tercet.segments.segment import Ids, Segment, read_removed
+from tercet.types import Hits, TokenVectors
+
+__all__ = ["Snapshot", "kind_of", "load", "picked"]
+
+
+class Snapshot:
+    """The segments of one state of an index. No two living documents have the same id.
+
+    Args:
+        manifest: the commit, or the last before this state.
+        codebook: of residual codecs, once there is one.
+        segments: the older first; those without living documents are left out.
+        ids: of what kind they are.
+        empty: an index without documents that has the settings of all; it checks what is given.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        codebook: Codebook | None,
+        segments: Sequence[Segment],
+        ids: IdKind | None,
+        empty: MultiVectorIndex,
+    ) -> None:
+        self.manifest = manifest
+        self.codebook = codebook
+        self.segments = [segment for segment in segments if len(segment)]
+        self.empty = empty
+        self._kind = ids
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return sum(map(len, self.segments))
+
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """All ids, segment by segment."""
+        parts = [segment.ids for segment in self.segments]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def search(self, queries: Any, k: int, filter: Any, options: dict[str, Any]) -> Hits:
+        """Return the best ``k`` of all segments, each of which gets the ``options``."""
+        tokens = self.empty._tokens(queries, "queries")
+        count = check_k(k)
+        filters = [self._as_mask_or_ids(given) for given in as_filters(filter, len(tokens))]
+        found, first = [], 0
+        for segment in self.segments or [Segment(self.empty)]:
+            part = slice(first, first := first + len(segment))
+            own = [segment.allowed(f[part] if _is_mask(f) else f) for f in filters or [None]]
+            most = max(1, min(count, len(segment)))
+            found.append(segment.index.search(tokens, most, filter=own if filters[1:] else own[0], **options))
+        return _merged(found, count)
+
+    def rerank(self, queries: Any, candidates: Hits, k: int, options: dict[str, Any]) -> Hits:
+        """Return the best ``k`` of each query's candidates."""
+        tokens = self.empty._tokens(queries, "queries")
+        if not isinstance(candidates, Hits):
+            raise TypeError(f"candidates: expected Hits of a search, got {type(candidates).__name__}")
+        if len(candidates) != len(tokens):
+            raise ValueError(f"candidates: expected {len(tokens)} rows, one per query, got {len(candidates)}")
+        wanted = [[hit.id for hit in hits] for hits in candidates]
+        every = sorted({i for ids in wanted for i in ids}, key=str)
+        if every:
+            kinds = {"str" if isinstance(i, str) else "int" for i in every}
+            where = self.find(required_ids(every))[0] if kinds == {self._kind} else [-1] * len(every)
+            missing = [str(i) for i, segment in zip(every, where, strict=True) if segment < 0]
+            if missing:
+                raise KeyError(
+                    f"candidates not in this index: {', '.join(missing[:5])} ({len(missing)} in all)"
+                )
+        return self.search(tokens, k, wanted, {**options, "exact": True})
+
+    def get(self, ids: Any) -> TokenVectors:
+        """Return the stored token vectors of ids, in their order; KeyError names unknown ids."""
+        wanted = required_ids(ids)
+        where, _ = self.known(wanted)
+        documents: list[Any] = [None] * len(wanted)
+        for number, segment in enumerate(self.segments):
+            places = np.flatnonzero(where == number)
+            if len(places):
+                for place, document in zip(places, segment.index.get(picked(wanted, places)), strict=True):
+                    documents[place] = document
+        return TokenVectors.from_list(documents) if documents else self.empty.get(wanted)
+
+    def find(self, ids: Ids) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return for each id its segment and its slot there, -1 and -1 if it is unknown."""
+        where, slots = np.full(len(ids), -1), np.full(len(ids), -1)
+        for number, segment in enumerate(self.segments):
+            found = segment.find(ids)
+            where[found >= 0] = number
+            slots[found >= 0] = found[found >= 0]
+        return where, slots
+
+    def known(self, ids: Ids) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return what :meth:`find` does; KeyError names unknown ids, ValueError those given twice."""
+        self.check_kind(ids)
+        where, slots = self.find(ids)
+        if (where < 0).any():
+            raise KeyError(f"ids not in this index: {_list_of(id_array(ids)[where < 0])}")
+        twice = [i for i, times in Counter(id_array(ids).tolist()).items() if times > 1]
+        if twice:
+            raise ValueError(f"ids: given twice in one call: {_list_of(twice)}")
+        return where, slots
+
+    def verify(self, directory: Path) -> None:
+        """Compare all files with their checksums, as far as they are still there."""
+        for segment in self.segments:
+            segment.index.verify()
+        if read_manifest(directory) != self.manifest:
+            return  # only what is mapped is of this state
+        for file in self.manifest.segments:
+            if file.removed is not None:
+                read_removed(directory, file.removed, file.documents)
+        if self.manifest.codebook is not None:
+            open_index(directory / self.manifest.codebook.file)[0].verify()
+
+    def check_kind(self, ids: Ids) -> None:
+        """Raise TypeError if ids are of the other kind than those in the index."""
+        if len(self) and len(ids) and kind_of(ids) != self._kind:
+            raise TypeError(f"ids: this index has {self._kind} ids, got {kind_of(ids)}")
+
+    def _as_mask_or_ids(self, given: Any) -> Any:
+        """Return a filter as :func:`as_filters` makes them, without bits, and of the right size or kind."""
+        if isinstance(given, tuple):
+            bits, size = given
+            given = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
+        if _is_mask(given):
+            if len(given) != len(self):
+                expected = f"a mask of {len(self)} (one per id in index.ids)"
+                raise ValueError(f"filter: expected {expected}, got {len(given)}")
+        elif given is not None:
+            self.check_kind(given)
+        return given
+
+
+def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
+    """Open the current commit. What ``known`` has open already is not opened again.
+
+    Raises:
+        FileNotFoundError: there is no such directory, or a file that the manifest names is missing.
+        ValueError: something is damaged; the message names the file.
+    """
+    opened = {segment.file.file: segment for segment in known if segment.file is not None}
+    while True:
+        manifest = read_manifest(directory)
+        try:
+            book = None if manifest.codebook is None else _open_codebook(directory, manifest.codebook)
+            segments = [
+                Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments
+            ]
+        except FileNotFoundError:
+            # A commit after that of the manifest has deleted it: then there is another manifest.
+            if read_manifest(directory).generation != manifest.generation:
+                continue
+            raise
+        if book is not None:
+            for segment in segments:
+                book.share_with(segment.index)  # one codebook in memory
+        empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
+        return Snapshot(manifest, book, segments, manifest.ids, empty)
+
+
+def _open_codebook(directory: Path, file: File) -> Codebook:
+    index, generation = open_index(directory / file.file)
+    if generation != file.generation:
+        raise ValueError(f"{directory / file.file}: not the file that the manifest names")
+    return Codebook(index)
+
+
+def _merged(found: list[Hits], k: int) -> Hits:
+    """Return the best ``k`` of hits that have no id in common: score descending, then id ascending."""
+    ids = np.concatenate([hits.ids for hits in found], axis=1)
+    scores = np.concatenate([hits.scores for hits in found], axis=1)
+    unfilled = ids == -1
+    names = np.where(unfilled, "", ids) if ids.dtype == object else ids  # of one kind, to be compared
+    order = np.lexsort((names, unfilled, -scores))[:, :k]
+    out_ids = np.full((len(ids), k), -1, ids.dtype)
+    out_scores = np.full((len(ids), k), -np.inf, np.float32)
+    out_ids[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
+    out_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
+    return Hits(out_ids, out_scores)
+
+
+def kind_of(ids: Ids) -> IdKind:
+    """Tell what ids are."""
+    return "int" if isinstance(ids, np.ndarray) else "str"
+
+
+def _is_mask(filter: Any) -> bool:
+    return isinstance(filter, np.ndarray) and filter.dtype == np.bool_
+
+
+def picked(ids: Ids, places: npt.NDArray[Any]) -> Ids:
+    """Return some of ids."""
+    return ids[places] if isinstance(ids, np.ndarray) else [ids[place] for place in places]
+
+
+def _list_of(ids: Sequence[Any] | npt.NDArray[Any]) -> str:
+    """Return up to five ids, as the other indexes name them in errors."""
+    more = f", ... ({len(ids)} in all)" if len(ids) > 5 else ""
+    return ", ".join(str(i) for i in ids[:5]) + more
