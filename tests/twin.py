@@ -161,18 +161,23 @@ class Twin:
         assert (one in self.index) == (one in self.known)
 
     def run(self, steps: int) -> None:
-        actions = [
-            self.add,
-            self.number_on,
-            self.fail_to_add,
-            self.remove,
-            self.fail_to_remove,
-            self.empty,
-            self.search,
-        ]
-        for action in self.rng.choice(len(actions), steps, p=[0.2, 0.08, 0.1, 0.15, 0.06, 0.01, 0.4]):
+        weights = self.actions()
+        actions, total = list(weights), sum(weights.values())
+        for action in self.rng.choice(len(actions), steps, p=[w / total for w in weights.values()]):
             actions[action]()
             self.check()
+
+    def actions(self) -> dict[Callable[[], None], float]:
+        """What can happen, and how often."""
+        return {
+            self.add: 0.2,
+            self.number_on: 0.08,
+            self.fail_to_add: 0.1,
+            self.remove: 0.15,
+            self.fail_to_remove: 0.06,
+            self.empty: 0.01,
+            self.search: 0.4,
+        }
 
 
 def rounds_differently(codec: str) -> bool:

@@ -24,7 +24,7 @@ from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file, sync_directory
 from tercet.scoring import check_integer
 from tercet.segments.codebook import Codebook, empty_index, open_index
-from tercet.segments.manifest import File, Manifest, new_name, refuse_foreign, remove_stale
+from tercet.segments.manifest import File, Manifest, new_name, read_manifest, refuse_foreign, remove_stale
 from tercet.segments.segment import Ids, Segment
 from tercet.segments.snapshot import Snapshot, kind_of, load
 from tercet.types import TokenVectors
@@ -32,7 +32,7 @@ from tercet.types import TokenVectors
 __all__ = ["Writer"]
 
 LAST = np.iinfo(np.int64).max
-PIECE = 1 << 16  # tokens that are merged at a time
+PIECES = 16  # of a full segment: what is merged at a time
 
 
 class Writer:
@@ -52,6 +52,7 @@ class Writer:
         self.full = _check_memory(memory) // 2
         self.directory = directory.absolute()  # the process may change its directory
         self.turn = RLock()
+        read_manifest(self.directory)  # before a lock is laid among somebody's files
         with ExitStack() as stack:
             stack.enter_context(writing(self.directory))
             opened = load(self.directory)
@@ -246,8 +247,9 @@ class Writer:
         index = self._new_index()
         for segment in chosen:
             slots = segment.slots
-            ends = np.cumsum(segment.index._native.lengths()[slots]) // PIECE
-            for piece in np.split(slots, np.flatnonzero(np.diff(ends)) + 1):
+            row = self._size(segment.index) / max(1, segment.index.num_tokens)  # about, in bytes
+            pieces = np.cumsum(segment.index._native.lengths()[slots]) * row // (self.full / PIECES)
+            for piece in np.split(slots, np.flatnonzero(np.diff(pieces)) + 1):
                 index._native.append_from(segment.index._native, piece, 0)
                 if self._size(index) >= self.full:
                     merged.append(self._written(index))
