@@ -47,7 +47,8 @@ class SegmentedIndex(Questions):
     **Memory** of a writer, at most: ``memory`` for new documents (they are written as a segment when they
     take half of it, since arrays are copied when they grow, and a batch that is larger adds what it takes);
     of a stream, a tenth of ``memory`` for the batch at hand; where segments get inverted lists (131,072
-    tokens, codecs without a codebook), to train them, ``2500 sqrt(tokens) dim`` bytes of a segment's tokens.
+    tokens, codecs without a codebook), to train them, ``2500 sqrt(tokens) dim`` bytes of a segment's tokens;
+    and up to 64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32).
     And, of a writer as of a reader, whatever ``memory`` is: about 100 bytes for each id (and its characters),
     16 for each document, 2 for each token (4 with a codebook), and the pages of mapped files that are in
     use, which the system takes back when it needs them.
