@@ -289,7 +289,7 @@ def _hadamard(rows: Array) -> Array:
     n, power = rows.shape
     half = 1
     while half < power:
-        pairs = rows.reshape(n, -1, 2, half)
+        pairs = rows.reshape(n, power // (2 * half), 2, half)
         sums, differences = pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]
         rows = np.stack([sums, differences], 2).reshape(n, power)
         half *= 2

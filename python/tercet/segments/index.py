@@ -48,10 +48,9 @@ class SegmentedIndex(Questions):
     take half of it, since arrays are copied when they grow, and a batch that is larger adds what it takes);
     of a stream, a tenth of ``memory`` for the batch at hand; where segments get inverted lists (131,072
     tokens, codecs without a codebook), to train them, ``2500 sqrt(tokens) dim`` bytes of a segment's tokens;
-    and up to 64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32).
-    And, of a writer as of a reader, whatever ``memory`` is: about 100 bytes for each id (and its characters),
-    16 for each document, 2 for each token (4 with a codebook), and the pages of mapped files that are in
-    use, which the system takes back when it needs them.
+    and up to 64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32). And, of a writer
+    as of a reader, whatever ``memory`` is: about 100 bytes for each document (and the characters of its id),
+    2 for each token (4 with a codebook), and the pages of mapped files in use, which the system takes back.
     """
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
@@ -93,7 +92,7 @@ class SegmentedIndex(Questions):
     ) -> SegmentedIndex:
         """Open an index: its last commit.
 
-        Opening reads ids, not vectors, which are compared with their checksums before they are first used.
+        That reads ids, not vectors, which are compared with their checksums before they are first used.
 
         Args:
             path: the directory.
@@ -143,7 +142,7 @@ class SegmentedIndex(Questions):
         Raises:
             FileExistsError: the directory holds something else.
             ValueError: it holds an index with other settings; a document as :meth:`MultiVectorIndex.add`
-                refuses it. What came before is committed, but for the last ``memory`` bytes.
+                refuses it. Full segments of what came before are committed.
             BlockingIOError: another process is writing there.
         """
         if (Path(path) / MANIFEST).exists():
@@ -185,13 +184,13 @@ class SegmentedIndex(Questions):
 
         Raises:
             ValueError, TypeError: as :meth:`MultiVectorIndex.add`.
+            OSError: a segment cannot be written; the documents are in memory, for the next call to write.
             io.UnsupportedOperation: the index is open for reading.
         """
         writer = self._writing()
-        dim = writer.manifest.dim
         items: Iterable[tuple[TokenVectors, Any]]
         if isinstance(vectors, Iterator):
-            items = self._batches(of_vectors(vectors, ids, dim), progress)
+            items = self._batches(of_vectors(vectors, ids, writer.manifest.dim), progress)
         else:
             items = reporting([(writer.snapshot().empty._tokens(vectors, "vectors"), ids)], progress)
         added: list[npt.NDArray[Any]] = []
@@ -204,7 +203,7 @@ class SegmentedIndex(Questions):
         """Remove ids: gone for every later search.
 
         Raises:
-            KeyError: some are not in the index; the message names them and nothing is removed.
+            KeyError: some are not in the index; the message names them, and nothing is removed.
             io.UnsupportedOperation: the index is open for reading.
         """
         with self._writing().turn:
@@ -223,8 +222,7 @@ class SegmentedIndex(Questions):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: one is damaged, or of other settings or another codebook than the index; the message
-                names it.
+            ValueError: one is damaged, or of other settings or another codebook; the message names it.
             TypeError: ids of the other kind.
             io.UnsupportedOperation: the index is open for reading.
         """
@@ -234,7 +232,7 @@ class SegmentedIndex(Questions):
     def commit(self) -> int:
         """Write what has changed, and let readers see it; return the number of the commit.
 
-        Every commit with new documents makes a segment of them, so that many small ones make searches slow.
+        New documents become a segment; many small ones make searches slow.
         """
         with self._writing().turn:
             return self._writing().commit()
@@ -242,9 +240,8 @@ class SegmentedIndex(Questions):
     def compact(self) -> None:
         """Merge small and half-dead segments, and commit.
 
-        Chosen are those in which less than half of the documents live, or less than a quarter of ``memory``;
-        they become segments of at most half of it. Codes are copied as they are stored. The order of
-        :attr:`ids` changes.
+        Chosen are those in which less than a quarter of ``memory`` lives, or less than half of the documents.
+        Codes are copied as they are stored. The order of :attr:`ids` changes.
         """
         with self._writing().turn:
             self._writing().compact()
@@ -276,12 +273,11 @@ class SegmentedIndex(Questions):
             self.close()
 
     def __repr__(self) -> str:
+        path = repr(str(self._path))
         if self._writer is None and self._state is None:
-            return f"SegmentedIndex({str(self._path)!r}, closed)"
+            return f"SegmentedIndex({path}, closed)"
         with self._reading() as now:
-            return f"SegmentedIndex({str(self._path)!r}, codec={now.empty.codec!r}, size={len(now)})"
-
-    # ---- parts of these
+            return f"SegmentedIndex({path}, codec={now.empty.codec!r}, size={len(now)})"
 
     @contextmanager
     def _reading(self) -> Iterator[Snapshot]:
