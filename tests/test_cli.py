@@ -76,12 +76,14 @@ def test_explain(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str])
     status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain")
     assert status == 0
     assert "query token" in out
-    assert "[CLS] *" in out
+    assert "[CLS] (special)" in out
+    assert "tokens that stand for no text carry" in out
     assert "100.0%" not in out
     status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain", "--json")
     (record,) = [json.loads(line) for line in out.splitlines()]
     assert [m["query"] for m in record["explain"]] == ["[CLS]", "dogs", "bark"]
-    assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-4)
+    assert [m["query_role"] for m in record["explain"]] == ["special", "", ""]
+    assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-6)
 
 
 def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:

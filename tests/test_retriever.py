@@ -170,7 +170,7 @@ def test_explain_adds_up_to_the_score(tmp_path: Path) -> None:
         hit = r.search("dogs sing", 1)[0]
         matches = r.explain("dogs sing", hit.id)
         assert [m.query for m in matches] == ["[CLS]", "dogs", "sing"]
-        assert sum(m.similarity for m in matches) == pytest.approx(hit.score, abs=0.05)
+        assert sum(m.similarity for m in matches) == pytest.approx(hit.score, abs=1e-5)
         assert sum(m.share for m in matches) == pytest.approx(1)
         (exact,) = [m for m in matches if m.query == m.document != "[CLS]"]
         assert exact.document == hit.text.split()[exact.position - 1]

@@ -41,6 +41,14 @@ class MultiVectorIndex {
   };
   Tokens get(const Ids& ids) const;
 
+  // Of a query's tokens with those of texts, one text after the other: token t has scores
+  // [t * offsets.back(), ...), of which those with text i are [offsets[i], offsets[i + 1]).
+  struct TokenScores {
+    std::vector<float> scores;
+    std::vector<int64_t> offsets;
+  };
+  TokenScores token_scores(const float* query, size_t tokens, const Ids& ids, size_t threads) const;
+
   bool contains(const Ids& one) const;
   Ids ids() const;
   size_t size() const;

@@ -6,7 +6,7 @@ from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
 from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
-from tercet.types import Hit, Hits, PackedMask, TokenVectors
+from tercet.types import Hit, Hits, PackedMask, TokenMatches, TokenVectors
 
 __all__ = [
     "FlatIndex",
@@ -16,6 +16,7 @@ __all__ = [
     "MultiVectorIndex",
     "PackedMask",
     "Retriever",
+    "TokenMatches",
     "TokenVectors",
     "__version__",
     "cpu_info",

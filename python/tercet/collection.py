@@ -204,8 +204,8 @@ class Collection:
                 return [[(documents[int(hit.id)], hit.score) for hit in row] for row in hits]
             self._catch_up(state)
 
-    def find(self, id: int | str) -> tuple[Document, Any]:
-        """Return a document and its stored vectors: ``[dim]`` or ``[tokens, dim]``.
+    def find(self, id: int | str) -> tuple[Document, int, Index]:
+        """Return a document, its key, and the index that has its vectors under that key.
 
         Raises:
             KeyError: no such document.
@@ -216,7 +216,7 @@ class Collection:
                 keys = [key for key, _ in self._store.keys([id]) if key in state.index]
                 documents = self._store.get(keys)
             if keys and documents:
-                return documents[keys[0]], state.index.get(keys)[0]
+                return documents[keys[0]], keys[0], state.index
             if self._replaces or self._newest().manifest.generation == state.manifest.generation:
                 raise KeyError(f"no document with id {id!r}")
             self._catch_up(state)

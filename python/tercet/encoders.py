@@ -26,7 +26,8 @@ class Encoder(Protocol):
     ``encode_*`` return ``float32[n, dim]`` for ``kind="single"`` and token vectors (``TokenVectors`` or a
     list of ``[tokens, dim]``) for ``kind="multi"``. ``fingerprint`` returns a dict that JSON can hold and
     that is equal for equal models; with a key ``"content"``, that entry alone decides. For ``explain``,
-    an encoder also has ``tokens(text, kind)`` with one string per vector.
+    an encoder also has ``tokens(text, kind)`` with one string per vector, or :class:`~tercet.explain.Token`
+    where it knows what a token that is no text is.
     """
 
     @property

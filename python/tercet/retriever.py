@@ -20,7 +20,8 @@ from tercet.encoders import (
     reranked,
     same_model,
 )
-from tercet.explain import TokenMatch, align
+from tercet.explain import TokenMatch, explain
+from tercet.indexes import MultiVectorIndex
 from tercet.scoring import check_k
 
 __all__ = ["Result", "Retriever"]
@@ -242,23 +243,18 @@ class Retriever:
     def explain(self, query: str, id: int | str) -> list[TokenMatch]:
         """Return for each token of the query the best matching token of a document; needs kind "multi".
 
-        The similarities add up to the document's score, but for what the codec rounds.
+        The similarities are those of the stored vectors, and add up to the document's score.
 
         Raises:
             KeyError: no such document.
             TypeError: the encoder has no ``tokens``.
-            ValueError: an index of kind "single", whose scores have no parts.
+            ValueError: an index of kind "single", whose scores have no parts; tokens that do not fit the
+                stored vectors.
         """
-        if self.manifest.kind != "multi":
+        document, key, index = self._collection.find(check_id(id))
+        if not isinstance(index, MultiVectorIndex):
             raise ValueError("explain needs token vectors, an index of kind 'multi'; this one is 'single'")
-        tokens = getattr(self.encoder, "tokens", None)
-        if tokens is None:
-            raise TypeError(
-                f"explain needs an encoder with tokens(text, kind), got {type(self.encoder).__name__}"
-            )
-        document, vectors = self._collection.find(check_id(id))
-        query_vectors = next(iter(self.encoder.encode_query([query])))
-        return align(query_vectors, vectors, tokens(query, "query"), tokens(document.content, "document"))
+        return explain(self.encoder, query, document.content, index, key)
 
     def __len__(self) -> int:
         """Return the number of documents."""
