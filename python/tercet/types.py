@@ -204,6 +204,17 @@ class TokenVectors:
         """Take a padded batch ``[n, tokens, dim]`` where ``mask[n, tokens]`` is true."""
         return as_tokens(values, "values", mask=mask)
 
+    @classmethod
+    def from_arrow(cls, array: Any) -> TokenVectors:
+        """Take an Arrow ``list<fixed_size_list<float>>``, an array or its chunks, as pyarrow has them.
+
+        Any object with ``__arrow_c_array__`` or ``__arrow_c_stream__`` will do. Numbers are float32, float16
+        or int8, nowhere null. One chunk is not copied (float16 is, to float32).
+        """
+        if not (hasattr(array, "__arrow_c_array__") or hasattr(array, "__arrow_c_stream__")):
+            raise TypeError(f"array: expected an Arrow array, got {type(array).__name__}")
+        return as_tokens(array, "array")
+
     @property
     def rows(self) -> Rows:
         """The vectors with their format; what the native code takes."""

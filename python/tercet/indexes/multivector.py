@@ -103,7 +103,8 @@ class MultiVectorIndex(BaseIndex):
         Args:
             vectors: a list of ``[tokens, dim]`` arrays or tensors, as ``MultiVectorEncoder.encode_document``
                 returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` whose tokens all
-                count, or one document ``[tokens, dim]``. A document without tokens scores ``-inf``.
+                count, an Arrow ``list<fixed_size_list<float>>``, or one document ``[tokens, dim]``. A
+                document without tokens scores ``-inf``.
             ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
             pool: keep one vector for every ``pool`` tokens, as :func:`tercet.pool_tokens` makes them; None
                 keeps all.
@@ -129,8 +130,8 @@ class MultiVectorIndex(BaseIndex):
         """Return the best ``k`` documents of every query by MaxSim.
 
         Args:
-            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
-                ``[n, tokens, dim]``.
+            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, a padded
+                ``[n, tokens, dim]``, or an Arrow ``list<fixed_size_list<float>>``.
             k: how many; more than there are leaves places unfilled.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
