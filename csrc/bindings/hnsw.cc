@@ -60,6 +60,15 @@ void register_hnsw(py::module_& m) {
           py::arg("ids"))
       .def("search", &search, py::arg("queries"), py::arg("k"), py::arg("filters"), py::arg("ef"),
            py::arg("exact"), py::arg("threads"))
+      .def(
+          "search_held_out",
+          [](const HNSWIndex& index, const py::object& ids, size_t k, size_t ef, size_t threads) {
+            const Ids wanted = ids_of(ids);
+            Results results;
+            without_gil([&] { results = index.search_held_out(wanted, k, ef, threads_of(threads)); });
+            return results_to_python(std::move(results));
+          },
+          py::arg("ids"), py::arg("k"), py::arg("ef"), py::arg("threads"))
       .def("get", &get, py::arg("ids"))
       .def(
           "contains",

@@ -25,11 +25,11 @@ py::object add(MultiVectorIndex& index, const py::array& values, const py::array
 }
 
 py::tuple search(const MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
-                 size_t k, const py::list& filters, size_t threads) {
+                 size_t k, const py::list& filters, size_t candidates, bool exact, size_t threads) {
   const TokenRows queries = token_rows(values, offsets, index.dim(), "queries");
   const Filters allowed = filters_of(filters);
   Results results;
-  without_gil([&] { results = index.search(queries, k, allowed, threads_of(threads)); });
+  without_gil([&] { results = index.search(queries, k, allowed, {candidates, exact}, threads_of(threads)); });
   return results_to_python(std::move(results));
 }
 
@@ -78,7 +78,7 @@ void register_multivector(py::module_& m) {
           },
           py::arg("ids"))
       .def("search", &search, py::arg("values"), py::arg("offsets"), py::arg("k"), py::arg("filters"),
-           py::arg("threads"))
+           py::arg("candidates"), py::arg("exact"), py::arg("threads"))
       .def("get", &get, py::arg("ids"))
       .def("token_scores", &token_scores, py::arg("query"), py::arg("ids"), py::arg("threads"))
       .def(

@@ -43,9 +43,16 @@ void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iter
   require(total > 0, "vectors: expected tokens to train on, got none");
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
-  require(residual_, "only the codecs residual2, residual1 and pq16 are trained");
-  require(!store_.codebook(), "this index is trained already");
-  train_on(tokens, centroids, iterations, threads);
+  require(!list_codebook(), "this index is trained already");
+  if (residual_) {
+    train_on(tokens, centroids, iterations, threads);
+  } else {
+    codebook_ = std::make_unique<Codebook>(
+        train_codebook(tokens.values, total, tokens.stride, dim(),
+                       {centroids ? centroids : lists_for(total), iterations, seed_, threads}));
+    codebook_given_ = true;
+  }
+  list_if_worth_it(threads);
 }
 
 void MultiVectorIndex::train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
@@ -61,7 +68,7 @@ float MultiVectorIndex::limit() const {
 
 size_t MultiVectorIndex::num_centroids() const {
   std::shared_lock lock(mutex_);
-  return store_.codebook() ? store_.codebook()->size() : 0;
+  return list_codebook() ? list_codebook()->size() : 0;
 }
 
 Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, size_t threads) {
@@ -81,6 +88,12 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   }
   store_.reserve(first_row + total);
   make_room(spans_, before + count);
+  const bool numbered = !lists_.empty();
+  if (numbered) {
+    make_room(number_of_, before + count);
+    make_room(slot_of_, slot_of_.size() + count);
+    make_room(unlisted_, unlisted_.size() + count);
+  }
   constexpr size_t kRows = 256;
   const std::function<void(size_t, size_t)> encode_some = [&](size_t task, size_t) {
     for (size_t row = task * kRows; row < std::min((task + 1) * kRows, total); ++row) {
@@ -95,13 +108,21 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
     if (slots[i] < before) {
       living_rows_ -= spans_[slots[i]].count;
       spans_[slots[i]] = span;
+      if (numbered) slot_of_[number_of_[slots[i]]] = kNoText;
     } else {
       spans_.push_back(span);
+      if (numbered) number_of_.push_back(kNoText);
+    }
+    if (numbered) {
+      number_of_[slots[i]] = static_cast<uint32_t>(slot_of_.size());
+      unlisted_.push_back(number_of_[slots[i]]);
+      slot_of_.push_back(slots[i]);
     }
     living_rows_ += span.count;
   }
   parallel_for((total + kRows - 1) / kRows, threads, encode_some);
   compact_if_worth_it();
+  list_if_worth_it(threads);
   return ids;
 }
 
@@ -115,8 +136,14 @@ void MultiVectorIndex::remove(const Ids& ids) {
     living_rows_ -= spans_[slot].count;
     spans_[slot] = spans_.back();
     spans_.pop_back();
+    if (lists_.empty()) continue;
+    slot_of_[number_of_[slot]] = kNoText;
+    number_of_[slot] = number_of_.back();
+    number_of_.pop_back();
+    if (slot < number_of_.size()) slot_of_[number_of_[slot]] = slot;
   }
   compact_if_worth_it();
+  list_if_worth_it(0);
 }
 
 void MultiVectorIndex::compact_if_worth_it() {
@@ -140,95 +167,6 @@ void MultiVectorIndex::compact_if_worth_it() {
     row += spans_[slot].count;
   }
   store_.resize(row);
-}
-
-Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filters& filters,
-                                 size_t threads) const {
-  const uint32_t d = dim();
-  const size_t total = queries.offsets.back();
-  check_values(queries.values, queries.stride, total, d, limit(), "queries", threads);
-  check_filters(filters, queries.count());
-  for (size_t q = 0; q < queries.count(); ++q) {
-    require(queries.offsets[q + 1] > queries.offsets[q], "queries: query ", q, " has no tokens");
-  }
-
-  std::shared_lock lock(mutex_);
-  opened_.check();
-  const BetterThan better{&ids_};
-  std::vector<std::vector<Candidate>> hits;
-  // Queries [first, first + n) against the texts in `slots` (null: all).
-  const auto scan = [&](size_t first, size_t n, const std::vector<uint32_t>* slots) {
-    std::vector<TokenSpan> listed;
-    if (slots) {
-      for (const uint32_t slot : *slots) listed.push_back(spans_[slot]);
-    }
-    const std::vector<TokenSpan>& texts = slots ? listed : spans_;
-    const size_t kept = std::min(k, texts.size());
-    if (kept == 0) {
-      hits.resize(hits.size() + n);
-      return;
-    }
-    std::vector<float> rows((queries.offsets[first + n] - queries.offsets[first]) * d);
-    std::vector<size_t> offsets(n + 1, 0);
-    for (size_t q = 0; q < n; ++q) {
-      offsets[q + 1] = queries.offsets[first + q + 1] - queries.offsets[first];
-    }
-    for (size_t r = 0; r < offsets[n]; ++r) {
-      const float* row = queries.values + (queries.offsets[first] + r) * queries.stride;
-      std::copy(row, row + d, rows.data() + r * d);
-    }
-    const PackedQueries packed = store_.bind(rows.data(), offsets[n]);
-    ScanRows tokens;
-    tokens.rows = store_.view();
-    constexpr size_t kBlockTexts = 64;
-    std::vector<std::vector<TopK>> best(scan_maxsim_workers(texts.size(), threads));
-    scan_maxsim({packed, offsets}, tokens, texts.data(), texts.size(), threads,
-                [&](size_t worker, size_t first_text, size_t count, const float* scores) {
-                  if (best[worker].empty()) best[worker].assign(n, TopK(kept, kBlockTexts));
-                  for (size_t q = 0; q < n; ++q) {
-                    TopK& own = best[worker][q];
-                    for (size_t i = 0; i < count; ++i) {
-                      const float score = scores[q * count + i];
-                      if (!(score >= own.threshold())) continue;
-                      const size_t text = first_text + i;
-                      own.push({score, slots ? (*slots)[text] : static_cast<uint32_t>(text)});
-                    }
-                    own.make_room(better);
-                  }
-                });
-    for (size_t q = 0; q < n; ++q) {
-      std::vector<TopK*> parts;
-      for (auto& own : best) {
-        if (!own.empty()) parts.push_back(&own[q]);
-      }
-      hits.push_back(merge_topk(parts, kept, better));
-    }
-  };
-
-  // Groups of queries bound the scratch of the scan.
-  // That of residuals is mostly the scores of centroids.
-  const size_t centroids = store_.codebook() ? store_.codebook()->size() : 1;
-  const size_t group_rows = std::clamp<size_t>((size_t{16} << 20) / centroids, kPanelRows, 2048);
-  if (filters.size() <= 1) {
-    std::vector<uint32_t> allowed;
-    const bool all = filters.empty() || std::holds_alternative<std::monostate>(filters[0]);
-    if (!all) allowed = allowed_slots(filters[0], ids_);
-    for (size_t first = 0; first < queries.count();) {
-      size_t n = 1;
-      while (first + n < queries.count() &&
-             queries.offsets[first + n + 1] - queries.offsets[first] <= group_rows)
-        ++n;
-      scan(first, n, all ? nullptr : &allowed);
-      first += n;
-    }
-  } else {
-    for (size_t q = 0; q < queries.count(); ++q) {
-      const bool all = std::holds_alternative<std::monostate>(filters[q]);
-      const std::vector<uint32_t> allowed = all ? std::vector<uint32_t>() : allowed_slots(filters[q], ids_);
-      scan(q, 1, all ? nullptr : &allowed);
-    }
-  }
-  return make_results(hits, k, ids_);
 }
 
 MultiVectorIndex::Tokens MultiVectorIndex::get(const Ids& ids) const {
@@ -269,7 +207,14 @@ size_t MultiVectorIndex::num_tokens() const {
 
 size_t MultiVectorIndex::bytes() const {
   std::shared_lock lock(mutex_);
-  return store_.bytes() + spans_.size() * sizeof(TokenSpan);
+  size_t codebook = 0;
+  if (codebook_) {
+    codebook = codebook_->centroids().codes().size() +
+               codebook_->size() * (sizeof(uint16_t) + sizeof(float)) +
+               codebook_->offsets().size() * sizeof(uint32_t);
+  }
+  return store_.bytes() + spans_.size() * sizeof(TokenSpan) + lists_.bytes() + codebook +
+         (number_of_.size() + slot_of_.size() + unlisted_.size()) * sizeof(uint32_t);
 }
 
 void MultiVectorIndex::save(const SaveTo& to) const {
@@ -281,6 +226,7 @@ void MultiVectorIndex::save(const SaveTo& to) const {
   for (const TokenSpan& span : spans_) offsets.push_back(offsets.back() + static_cast<int64_t>(span.count));
   out.own("offsets", std::move(offsets));
   store_.save(out, spans_);
+  save_lists(out);
   to(out);
 }
 
@@ -304,8 +250,14 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
     }
     living_rows_ = rows;
     restore_ids(ids_, saved);
+    restore_lists(*file);
   });
-  opened_.set(std::move(file), {CodeStore::kPayload}, [this] { store_.check_codes(); });
+  std::vector<std::string> payload{CodeStore::kPayload};
+  if (!lists_.empty()) payload.push_back(TokenLists::kPayload);
+  opened_.set(std::move(file), std::move(payload), [this, texts = slot_of_.size()] {
+    store_.check_codes();
+    lists_.check(texts);
+  });
 }
 
 void MultiVectorIndex::verify() const {

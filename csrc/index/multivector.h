@@ -1,5 +1,12 @@
 // MultiVectorIndex: late interaction over token vectors, scored by exact MaxSim over what is stored.
+//
+// A small index compares a query with every text. A large one has inverted lists of its tokens as well
+// (token_lists.h), and compares with the texts that they name, and with those too new to be in them.
+//
+// Texts have slots (ids.h), which change when others are removed, and in the lists numbers, which do not.
 #pragma once
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -8,6 +15,7 @@
 #include "index/opened.h"
 #include "index/scan.h"
 #include "index/search.h"
+#include "index/token_lists.h"
 
 namespace tercet {
 
@@ -26,14 +34,21 @@ class MultiVectorIndex {
   // and "residual1" (int2 and binary codes) and "pq16".
   MultiVectorIndex(uint32_t dim, const std::string& codec, uint64_t seed = 0);
 
-  // Trains the codebook of a residual codec, of an index that has none yet; centroids 0: as many as fit the
-  // number of tokens. Otherwise the first add() does, on what it adds.
+  // Trains the codebook of a residual codec, and of the lists of any; of an index that has none yet;
+  // centroids 0: as many as fit the number of tokens. Otherwise a residual codec is trained by the first
+  // add(), on what it adds, and lists by the one that makes them worth it.
   void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
   size_t num_centroids() const;
 
   Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
-  Results search(const TokenRows& queries, size_t k, const Filters& filters, size_t threads) const;
+  struct Effort {
+    size_t candidates = 0;  // how many texts are scored; 0: a default
+    bool exact = false;     // all of them
+  };
+  // Always min(k, allowed) hits.
+  Results search(const TokenRows& queries, size_t k, const Filters& filters, Effort effort,
+                 size_t threads) const;
 
   struct Tokens {
     std::vector<float> values;  // [total, dim]
@@ -67,6 +82,29 @@ class MultiVectorIndex {
 
   float limit() const;  // the largest magnitude that vectors and queries may have
 
+  const Codebook* list_codebook() const { return store_.codebook() ? store_.codebook() : codebook_.get(); }
+  void train_lists(size_t threads);
+  static size_t lists_for(size_t tokens);
+  std::vector<uint16_t> nearest_centroids(const std::vector<TokenSpan>& texts, size_t threads) const;
+  // Lists what is not, if it is time to; what there is no memory for stays as it is.
+  void list_if_worth_it(size_t threads);
+  void list_all(size_t threads);
+  void forget_lists();
+  void restore_lists(const Container& file);
+  void save_lists(Sections& out) const;
+
+  struct Plan;  // of a search
+  using Slots = std::vector<uint32_t>;
+  // Queries [first, first + n) against the texts in `slots`, or all.
+  void scan(Plan& plan, size_t first, size_t n, const Slots* slots, size_t threads) const;
+  void scan_in_groups(Plan& plan, size_t first, size_t n, const Slots* slots) const;
+  // Of a query, by the lists: which of the texts that are allowed are worth a look.
+  Slots gather(const Plan& plan, size_t query, const std::vector<bool>* allowed, size_t probes) const;
+  bool worth_gathering(const Plan& plan, size_t allowed_texts) const;
+  size_t probes(size_t candidates, size_t allowed_texts) const;
+  std::unique_ptr<TokenLists::Scratch> take_scratch() const;
+  void give_scratch(std::unique_ptr<TokenLists::Scratch> scratch) const;
+
   // Rows of removed texts stay where they are until they outweigh the living, then all move up.
   void compact_if_worth_it();
 
@@ -76,8 +114,17 @@ class MultiVectorIndex {
   std::vector<TokenSpan> spans_;  // by slot
   size_t living_rows_ = 0;
   IdTable ids_;
+  std::unique_ptr<const Codebook> codebook_;  // of the lists, where the codec has none
+  bool codebook_given_ = false;               // by train(), not by an add()
+  TokenLists lists_;
+  // While there are lists; a text without a number is in none.
+  std::vector<uint32_t> number_of_;  // by slot
+  std::vector<uint32_t> slot_of_;    // by number; kNoText: removed
+  std::vector<uint32_t> unlisted_;   // numbers, some of them removed
   Opened opened_;
   mutable SharedLock mutex_;
+  mutable std::mutex scratch_mutex_;
+  mutable std::vector<std::unique_ptr<TokenLists::Scratch>> scratch_;
 };
 
 }  // namespace tercet

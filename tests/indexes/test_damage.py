@@ -43,6 +43,7 @@ EVERY: dict[str, Callable[[], Any]] = {
             ("l2", "binary", None),
         ]
     },
+    "lists": lambda: MultiVectorIndex(8),
     **{
         codec: lambda c=codec: MultiVectorIndex(8, codec=c)
         for codec in (
@@ -68,6 +69,8 @@ def filled(name: str) -> Any:
     index = EVERY[name]()
     rng = np.random.default_rng(3)
     if isinstance(index, MultiVectorIndex):
+        if name == "lists":
+            index.train(rng.standard_normal((1, 40, 8)).astype(F32), centroids=4)
         index.add([rng.standard_normal((1 + i % 4, 8)).astype(F32) for i in range(30)])
         index.remove([4, 9])
     else:
@@ -79,7 +82,8 @@ def filled(name: str) -> Any:
 def answers(index: Any) -> list[Any]:
     queries = np.random.default_rng(0).standard_normal((4, 8)).astype(F32)
     given = queries[:, None] if isinstance(index, MultiVectorIndex) else queries
-    hits = index.search(given, 9)
+    some = {"candidates": 12} if isinstance(index, MultiVectorIndex) else {}
+    hits = index.search(given, 9, **some)
     exact = index.search(given, 9, exact=True) if isinstance(index, HNSWIndex) else hits
     values = index.get(index.ids)
     values = values.values if isinstance(index, MultiVectorIndex) else values

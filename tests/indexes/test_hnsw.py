@@ -236,6 +236,17 @@ def test_calibration() -> None:
     )
 
 
+def test_the_estimate_is_that_of_new_queries() -> None:
+    rng = np.random.default_rng(6)
+    rows = (rng.standard_normal((6200, 20)) @ rng.standard_normal((20, 64))).astype(np.float32)
+    index, queries = HNSWIndex(64, m=8), rows[6000:]
+    index.add(rows[:6000])
+    want = index.search(queries, 10, exact=True).ids
+    for ef in (10, 20, 40):
+        got, _ = one_by_one(index, queries, 10, ef=ef)
+        assert abs(index.estimate_recall(ef) - recall(got, want)) < 0.15
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

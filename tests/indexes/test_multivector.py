@@ -87,6 +87,7 @@ def test_what_is_stored(codec: Any, rng: np.random.Generator) -> None:
     assert 8 * row <= index.nbytes <= 8 * row + 3 * 16
     assert index.stats() == {
         "kind": "MultiVectorIndex", "dim": 10, "codec": codec, "size": 3, "tokens": 8, "nbytes": index.nbytes,
+        "centroids": 0,
         **({"seed": 0} if codec in reference.BITS else {}),
     }  # fmt: skip
     assert repr(index) == f"MultiVectorIndex(dim=10, codec='{codec}', size=3)"

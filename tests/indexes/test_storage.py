@@ -507,6 +507,7 @@ def test_every_character_can_be_in_an_id(tmp_path: Path) -> None:
     [
         ("base_rows", 3, 300, "base_rows: neighbour 300 is no node"),
         ("base_rows", 3, 2**32 - 2, "base_rows: neighbour"),
+        ("base_rows", 299 * 8, 2**32 - 1, "base_rows: neighbour .* behind the end of its row"),
         ("upper_rows", 0, 17, "upper_rows: neighbour 17 is no node"),
         ("base_parents", 5, 300, "base_parents: 300"),
         ("upper_parents", 1, 8, "upper_parents: 8"),

@@ -44,7 +44,9 @@ void Beam::start(BeamSearch& s) const {
   float found[NodeScores::kMost];
   scores(s.query, entries.data(), entries.size(), found);
   s.pool.reset(kEntries);
-  for (size_t i = 0; i < entries.size(); ++i) s.pool.insert(PoolEntry(found[i], entries[i]));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i] != s.unseen) s.pool.insert(PoolEntry(found[i], entries[i]));
+  }
   next_layer(s);
 }
 
@@ -54,6 +56,7 @@ void Beam::next_layer(BeamSearch& s) const {
   const size_t count = std::min(s.pool.size(), kEntries);
   std::copy(s.pool.begin(), s.pool.begin() + count, best);
   s.visited_.clear();
+  if (s.unseen != kNoNode) s.visited_.insert(s.unseen);
   s.pool.reset(layers[s.layer_].width);
   for (size_t i = 0; i < count; ++i) {
     s.visited_.insert(best[i].node());

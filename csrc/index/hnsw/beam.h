@@ -23,6 +23,7 @@ struct BeamSearch {
   // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that
   // are not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
   const NodeBits* allowed = nullptr;
+  uint32_t unseen = kNoNode;  // a node that is treated as if it were not there
   size_t task = 0;
 
  private:

@@ -20,7 +20,11 @@ void Graph::restore(const Container& file, const std::string& name, size_t nodes
   const auto check = [&](const char* what, uint32_t node) {
     require(node == kNoNode || is_member(node), name, what, node, " is no node of the layer, of ", nodes);
   };
-  for (const uint32_t node : rows) check("_rows: neighbour ", node);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    check("_rows: neighbour ", rows[i]);
+    require(i % degree_ == 0 || rows[i - 1] != kNoNode || rows[i] == kNoNode, name, "_rows: neighbour ",
+            rows[i], " lies behind the end of its row");
+  }
   for (const uint32_t node : parents_) check("_parents: ", node);
   check("_root: ", root_);
   rows_.assign(rows.begin(), rows.end());

@@ -40,6 +40,8 @@ class HNSWIndex {
   // float32 vectors, or by the codes without them.
   Results search(const float* queries, size_t count, size_t k, const Filters& filters, size_t ef, bool exact,
                  size_t threads) const;
+  // What a search for each of these vectors finds by the graph, if the vector itself were not in it.
+  Results search_held_out(const Ids& ids, size_t k, size_t ef, size_t threads) const;
   // Rows of ids, [count, dim]: the vectors, or what their codes stand for.
   std::vector<float> get(const Ids& ids) const;
 

@@ -33,6 +33,7 @@ struct HNSWIndex::Plan {
   const NodeBits* allowed = nullptr;  // nodes; null: all there are
   bool exact = false;
   size_t threads;
+  const uint32_t* unseen = nullptr;  // of each query a node that is not there
 };
 
 std::unique_ptr<BeamScratch> HNSWIndex::take_scratch() const {
@@ -124,6 +125,7 @@ void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
           quantise(query, d, scale, 0, reinterpret_cast<uint8_t*>(own));
           search.query = {own, -128 * std::accumulate(own, own + d, 0), (has_bias() ? 2 : 1) * scale};
           search.allowed = plan.allowed;
+          search.unseen = plan.unseen ? plan.unseen[plan.first + begin + search.task] : kNoNode;
         },
         [&](BeamSearch& search) {
           Hits& own = hits[plan.first + begin + search.task];
@@ -196,6 +198,19 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
   } else {
     for (size_t q = 0; q < count; ++q) answer(q, 1, &filters[q]);
   }
+  return make_results(hits, k, ids_);
+}
+
+Results HNSWIndex::search_held_out(const Ids& ids, size_t k, size_t ef, size_t threads) const {
+  const std::vector<float> vectors = get(ids);
+  const std::shared_lock lock(mutex_);
+  std::vector<uint32_t> nodes;
+  for (const uint32_t slot : ids_.slots_of(ids)) nodes.push_back(node_of_[slot]);
+  std::vector<Hits> hits(nodes.size());
+  Plan plan{vectors.data(), 0, nodes.size(), k, ef, nullptr, false, threads};
+  plan.unseen = nodes.data();
+  if (node_of_.size() != most_nodes()) plan.allowed = &live_;
+  walk(plan, hits);
   return make_results(hits, k, ids_);
 }
 

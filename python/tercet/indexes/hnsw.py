@@ -112,6 +112,9 @@ class HNSWIndex(BaseIndex):
     ) -> Hits:
         """Return ``k`` of the best of every query: always as many as there are, or are allowed.
 
+        Where that is faster, as with few vectors allowed, or many queries at once and a large ``ef``, they
+        are compared with all vectors by their codes instead, which misses no more.
+
         Args:
             queries: ``[nq, dim]`` or ``[dim]``. Many at once are faster than one at a time.
             k: how many; more than there are leaves places unfilled.
@@ -150,13 +153,12 @@ class HNSWIndex(BaseIndex):
         return self._native.get(required_ids(ids))
 
     def calibrate(self, target_recall: float, k: int = 10) -> int:
-        """Return the smallest ``ef``, of steps of a quarter, that reaches a recall on vectors of the index.
+        """Return the smallest ``ef``, of steps of a quarter, that reaches a recall (:meth:`estimate_recall`).
 
-        A sample of 256 of them is searched for, each without itself. Queries that are not like the vectors
-        need more. The answer is kept until the index changes.
+        The answer is kept until the index changes; finding it takes some hundred searches.
 
         Raises:
-            ValueError: ``target_recall`` outside (0, 1].
+            ValueError: ``target_recall`` outside (0, 1], or one that no ``ef`` reaches.
         """
         if not 0 < target_recall <= 1:
             raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")
@@ -164,25 +166,29 @@ class HNSWIndex(BaseIndex):
         found, at = self._widths.get((target_recall, k), (0, -1))
         if at == change:
             return found
-        while self.estimate_recall(width, k) < target_recall and width < len(self):
+        while (recall := self.estimate_recall(width, k)) < target_recall:
+            if width >= len(self):
+                raise ValueError(f"target_recall: {target_recall} is not reached, {recall:.3f} with any ef")
             width += max(1, width // 4)
         self._widths[target_recall, k] = (width, change)
         return width
 
     def estimate_recall(self, ef: int, k: int = 10) -> float:
-        """Return the part of the best ``k`` that searches with this ``ef`` find, for some of the vectors."""
+        """Return the part of the best ``k`` that searches by the graph with this ``ef`` find.
+
+        256 vectors of the index are searched for, each as if it were not there itself: what is measured are
+        queries that are like the vectors. Others need more; to measure them, compare with ``exact=True``.
+        """
         ids = self.ids
         if len(ids) < 2:
             return 1.0
         chosen = ids[np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(int)]
-        queries = self.get(chosen)
         count = min(check_k(k), len(ids) - 1)
-        want = self.search(queries, count + 1, exact=True)
-        got = self.search(queries, count + 1, ef=max(ef, count + 1))
+        want = self.search(self.get(chosen), count + 1, exact=True)
+        got, _ = self._native.search_held_out(required_ids(chosen), count, max(check_k(ef, "ef"), count), 0)
         found = 0
-        for own, best, hits in zip(chosen.tolist(), want.ids.tolist(), got.ids.tolist(), strict=True):
-            expected = [i for i in best if i != own][:count]
-            found += len(set(expected) & set(hits))
+        for own, best, hits in zip(chosen.tolist(), want.ids.tolist(), got.tolist(), strict=True):
+            found += len(set([i for i in best if i != own][:count]) & set(hits))
         return found / (count * len(chosen))
 
     def stats(self) -> dict[str, Any]:

@@ -71,10 +71,12 @@ class MultiVectorIndex(BaseIndex):
         iterations: int = 5,
         threads: int | None = None,
     ) -> None:
-        """Train the centroids of a residual codec by k-means, once, before the first ``add``.
+        """Train the centroids by k-means, once: those of a residual codec, and of the lists of any.
 
-        Without this the first ``add`` does it on what it adds: good enough if that is many documents like
-        those to come, and for good: there is no second time. Fewer than 1,000 tokens give a warning.
+        Without this the first ``add`` trains a residual codec on what it adds: good enough if that is many
+        documents like those to come, and for good: there is no second time. Fewer than 1,000 tokens give a
+        warning. Lists of other codecs are trained when the index has become large, and again when it has
+        become much larger, on what it holds; centroids given here are kept.
 
         Args:
             vectors: documents, as :meth:`add` takes them, pooled if those to come will be. A sample will do:
@@ -85,7 +87,7 @@ class MultiVectorIndex(BaseIndex):
             threads: how many to use; all by default. The result does not depend on it.
 
         Raises:
-            ValueError: the codec is none that is trained, or is trained already.
+            ValueError: the index is trained already.
         """
         tokens = self._tokens(vectors, "vectors")
         count = 0 if centroids is None else check_k(centroids, "centroids")
@@ -126,21 +128,43 @@ class MultiVectorIndex(BaseIndex):
             self._warn_of_few(len(rows))
         return id_array(self._native.add(rows, tokens.offsets, as_ids(ids), check_threads(threads)))
 
-    def search(self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None) -> Hits:
-        """Return the best ``k`` documents of every query by MaxSim.
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        candidates: int | None = None,
+        filter: Any = None,
+        exact: bool = False,
+        threads: int | None = None,
+    ) -> Hits:
+        """Return the best ``k`` documents of every query by MaxSim: always as many as there are, or allowed.
+
+        A small index compares with every document. A large one (from 131,072 tokens on, or after
+        :meth:`train`) finds ``candidates`` by lists of the documents that have a token near those of the
+        query, and compares with these: scores are the same, and of the best few are missed.
 
         Args:
             queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, a padded
                 ``[n, tokens, dim]``, or an Arrow ``list<fixed_size_list<float>>``.
             k: how many; more than there are leaves places unfilled.
+            candidates: how many documents to compare with, at least ``k``: more miss less, and take longer.
+                By default 256, or ``4 k`` if that is more, where that is faster than comparing with all.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+            exact: compare with every document.
             threads: how many to use; all by default.
         """
         tokens = self._tokens(queries, "queries")
         rows = as_float32(tokens.rows).data
         filters = as_filters(filter, len(tokens))
-        return Hits(*self._native.search(rows, tokens.offsets, check_k(k), filters, check_threads(threads)))
+        count = check_k(k)
+        named = 0 if candidates is None else max(count, check_k(candidates, "candidates"))
+        return Hits(
+            *self._native.search(
+                rows, tokens.offsets, count, filters, named, bool(exact), check_threads(threads)
+            )
+        )
 
     def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
         """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
@@ -160,7 +184,7 @@ class MultiVectorIndex(BaseIndex):
         missing = sorted({str(i) for ids in filters for i in ids if i not in self})
         if missing:
             raise KeyError(f"candidates not in this index: {', '.join(missing[:5])} ({len(missing)} in all)")
-        return self.search(tokens, k, filter=filters, threads=threads)
+        return self.search(tokens, k, filter=filters, exact=True, threads=threads)
 
     def explain(self, queries: Any, hits: Hits, *, threads: int | None = None) -> list[TokenMatches]:
         """Return for each query which tokens of its hits made their scores.
@@ -207,9 +231,8 @@ class MultiVectorIndex(BaseIndex):
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings."""
-        trained = {"centroids": self._native.num_centroids()} if self.codec in RESIDUAL else {}
         sizes = {"size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
-        return {**self._header(), **trained, **sizes}
+        return {**self._header(), "centroids": self._native.num_centroids(), **sizes}
 
     def _warn_of_few(self, tokens: int) -> None:
         if self.codec in RESIDUAL and tokens < FEW_TOKENS:

@@ -191,7 +191,7 @@ TEST(searching_while_changing) {
       std::mt19937 random(static_cast<unsigned>(t));
       while (!stop) {
         const std::vector<float> query = vectors(4, kDim, random);
-        const Results hits = index.search({query.data(), kDim, {0, 4}}, 5, {}, 2);
+        const Results hits = index.search({query.data(), kDim, {0, 4}}, 5, {}, {}, 2);
         CHECK(hits.filled[0] <= 5);
       }
     });
