@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tercet.explain import Token
+
 DIM = 32
 
 
@@ -19,7 +21,7 @@ def word_vector(word: str) -> npt.NDArray[np.float32]:
 
 
 def words(text: str) -> list[str]:
-    return ["[CLS]", *text.lower().split()]
+    return [Token("[CLS]", "special"), *text.lower().split()]
 
 
 class BagOfWords:

@@ -76,12 +76,14 @@ def test_explain(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str])
     status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain")
     assert status == 0
     assert "query token" in out
-    assert "[CLS] *" in out
+    assert "[CLS] (special)" in out
+    assert "tokens that stand for no text carry" in out
     assert "100.0%" not in out
     status, out, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain", "--json")
     (record,) = [json.loads(line) for line in out.splitlines()]
     assert [m["query"] for m in record["explain"]] == ["[CLS]", "dogs", "bark"]
-    assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-4)
+    assert [m["query_role"] for m in record["explain"]] == ["special", "", ""]
+    assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-6)
 
 
 def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,6 +129,61 @@ def test_force(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["one"]
 
 
+def found(capsys: pytest.CaptureFixture[str], path: Path) -> dict[Any, str]:
+    _, out, _ = run(capsys, "search", path, "cats", "--json")
+    return {r["id"]: r["text"] for r in map(json.loads, out.splitlines())}
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_append(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    path = tmp_path / "x"
+    run(capsys, "index", docs, "-o", path, "--kind", kind)
+    docs.write_text('{"id": 2, "text": "replaced"}\n{"text": "new"}\n')
+    status, out, err = run(capsys, "index", docs, "-o", path, "--append")
+    assert status == 0
+    assert "2 documents in" in out
+    assert "3 in all" in out
+    assert "noise" in err  # the recorded model was loaded
+    assert found(capsys, path) == {"ä1": "cats sleep all day", 2: "replaced", 3: "new"}
+    docs.write_text("")
+    status, _, err = run(capsys, "index", docs, "-o", path, "--append")
+    assert status == 1
+    assert "no documents" in err
+    assert len(found(capsys, path)) == 3
+
+
+def test_append_is_to_something(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--append")
+    assert (status, out) == (1, "")
+    assert str(tmp_path / "x") in err
+    assert not (tmp_path / "x").exists()
+    for option in (["--kind", "multi"], ["--codec", "int8"], ["--model", "any"], ["--force"]):
+        status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--append", *option)
+        assert (status, out) == (2, "")
+        assert "--append" in err
+
+
+def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x"
+    docs.write_text("".join(f'{{"id": {i}, "text": "a"}}\n' for i in ('"ä1"', 2, '"3"', 4, '"4"', -5, "5")))
+    run(capsys, "index", docs, "-o", path)
+    for ids, missing in ((["2", "nobody"], "nobody"), (["2", "77"], "77")):
+        status, out, err = run(capsys, "remove", path, *ids)
+        assert (status, out) == (1, "")
+        assert missing in err
+    status, out, err = run(capsys, "remove", path, "4")
+    assert (status, out) == (1, "")
+    assert "4 is the id of two documents" in err
+    assert len(found(capsys, path)) == 7  # nothing was removed so far
+    status, out, err = run(capsys, "remove", path, "ä1", "2", "3", "2")
+    assert status == 0
+    assert out == f"{path}: 3 documents removed, 4 left\n"
+    assert "noise" not in err  # no model is needed
+    assert run(capsys, "remove", path, "--", "-5")[0] == 0
+    assert set(found(capsys, path)) == {4, "4", 5}
+    assert run(capsys, "remove", path)[0] == 2
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -170,7 +227,7 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert run(capsys, *args)[0] == 2
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for verb in ("demo", "index", "search", "info"):
+    for verb in ("demo", "index", "remove", "search", "info"):
         assert verb in out
 
 

@@ -93,4 +93,4 @@ def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
         assert 0.5 < float(row[0]) <= 1
         assert float(row[1]) < float(row[2])
     assert "--cross-encoder NAME" in out
-    assert "[CLS] *" in out
+    assert "[CLS] (special)" in out

@@ -165,12 +165,60 @@ def test_reranker_must_score_every_text(tmp_path: Path) -> None:
             r.search("cats", rerank=Short())
 
 
+def test_filter(tmp_path: Path, kind: str) -> None:
+    with make(tmp_path / "x", kind) as r:
+        everything = {hit.id: hit.score for hit in r.search("cats sleep", 10)}
+        for allowed, ids in (
+            ([7, 8], {7, 8}),
+            (["cats", 8, "nobody", 99, 8], {"cats", 8}),
+            ({7}, {7}),
+            (7, {7}),
+            ("cats", {"cats"}),
+            (np.array([7, 8]), {7, 8}),
+            ((i for i in (7,)), {7}),
+            ([], set()),
+            (["7"], set()),
+        ):
+            assert {hit.id: hit.score for hit in r.search("cats sleep", 10, filter=allowed)} == {
+                id: everything[id] for id in ids
+            }
+        assert [[hit.id for hit in hits] for hits in r.search(["cats", "dogs"], 1, filter=[8])] == [[8], [8]]
+        reranked = r.search("cats", 1, filter=[7, 8], rerank=LongestFirst())
+        assert [hit.id for hit in reranked] == [8]
+        for wrong, got in ((b"a", "bytes"), (1.5, "float"), (object(), "object")):
+            with pytest.raises(TypeError, match=f"filter: expected ids of documents, got {got}"):
+                r.search("cats", filter=wrong)
+        with pytest.raises(TypeError, match="id: expected int or str, got"):
+            r.search("cats", filter=np.array([True, False, True]))
+
+
+def test_filter_sees_what_was_replaced_meanwhile(tmp_path: Path, kind: str) -> None:
+    make(tmp_path / "x", kind).close()
+    with (
+        Retriever.open(tmp_path / "x", encoder(kind)) as reader,
+        Retriever.open(tmp_path / "x", encoder(kind)) as writer,
+    ):
+        writer.add([{"_id": "cats", "text": "replaced"}])
+        assert [hit.text for hit in reader.search("cats", filter=["cats", 7])].count("replaced") == 1
+
+
+def test_contains(tmp_path: Path, kind: str) -> None:
+    with make(tmp_path / "x", kind) as r:
+        assert "cats" in r
+        assert 7 in r
+        assert np.int64(8) in r
+        for other in ("7", "dogs", 9, 2**70, None, [7]):
+            assert other not in r
+        r.remove(np.array([7, 8]))
+        assert 7 not in r
+
+
 def test_explain_adds_up_to_the_score(tmp_path: Path) -> None:
     with make(tmp_path / "x", "multi") as r:
         hit = r.search("dogs sing", 1)[0]
         matches = r.explain("dogs sing", hit.id)
         assert [m.query for m in matches] == ["[CLS]", "dogs", "sing"]
-        assert sum(m.similarity for m in matches) == pytest.approx(hit.score, abs=0.05)
+        assert sum(m.similarity for m in matches) == pytest.approx(hit.score, abs=1e-5)
         assert sum(m.share for m in matches) == pytest.approx(1)
         (exact,) = [m for m in matches if m.query == m.document != "[CLS]"]
         assert exact.document == hit.text.split()[exact.position - 1]

@@ -8,6 +8,7 @@ namespace tercet {
 void register_errors(pybind11::module_& m);
 void register_cpu(pybind11::module_& m);
 void register_dlpack(pybind11::module_& m);
+void register_arrow(pybind11::module_& m);
 void register_container(pybind11::module_& m);
 void register_codebook(pybind11::module_& m);
 void register_scoring(pybind11::module_& m);
@@ -23,6 +24,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   tercet::register_errors(m);
   tercet::register_cpu(m);
   tercet::register_dlpack(m);
+  tercet::register_arrow(m);
   tercet::register_container(m);
   tercet::register_codebook(m);
   tercet::register_scoring(m);

@@ -43,6 +43,18 @@ py::tuple get(const MultiVectorIndex& index, const py::object& ids) {
                         to_array(std::move(tokens.offsets), {texts}));
 }
 
+py::tuple token_scores(const MultiVectorIndex& index, const py::array_t<float, py::array::c_style>& query,
+                       const py::object& ids, size_t threads) {
+  const RowsView rows = float_rows(query, index.dim(), "queries");
+  const Ids texts = ids_of(ids);
+  MultiVectorIndex::TokenScores found;
+  without_gil([&] { found = index.token_scores(query.data(), rows.rows, texts, threads_of(threads)); });
+  const auto tokens = static_cast<py::ssize_t>(rows.rows), total = found.offsets.back();
+  const auto bounds = static_cast<py::ssize_t>(found.offsets.size());
+  return py::make_tuple(to_array(std::move(found.scores), {tokens, total}),
+                        to_array(std::move(found.offsets), {bounds}));
+}
+
 void train(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
            size_t centroids, int iterations, size_t threads) {
   const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
@@ -87,6 +99,7 @@ void register_multivector(py::module_& m) {
       .def("search", &search, py::arg("values"), py::arg("offsets"), py::arg("k"), py::arg("filters"),
            py::arg("candidates"), py::arg("exact"), py::arg("threads"))
       .def("get", &get, py::arg("ids"))
+      .def("token_scores", &token_scores, py::arg("query"), py::arg("ids"), py::arg("threads"))
       .def(
           "contains",
           [](const MultiVectorIndex& index, const py::object& id) {

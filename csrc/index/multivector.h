@@ -68,6 +68,14 @@ class MultiVectorIndex {
   // rotation look the same. Two indexes must not append to each other at the same time.
   void append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots, size_t threads);
 
+  // Of a query's tokens with those of texts, one text after the other: token t has scores
+  // [t * offsets.back(), ...), of which those with text i are [offsets[i], offsets[i + 1]).
+  struct TokenScores {
+    std::vector<float> scores;
+    std::vector<int64_t> offsets;
+  };
+  TokenScores token_scores(const float* query, size_t tokens, const Ids& ids, size_t threads) const;
+
   bool contains(const Ids& one) const;
   Ids ids() const;
   size_t size() const;

@@ -7,7 +7,7 @@ from tercet.pooling import pool_tokens
 from tercet.retriever import Retriever
 from tercet.scoring import cpu_info, dot, maxsim, maxsim_grid, topk
 from tercet.segments import Codebook, SegmentedIndex, build_segment, train_codebook
-from tercet.types import Hit, Hits, PackedMask, TokenVectors
+from tercet.types import Hit, Hits, PackedMask, TokenMatches, TokenVectors
 
 __all__ = [
     "Codebook",
@@ -19,6 +19,7 @@ __all__ = [
     "PackedMask",
     "Retriever",
     "SegmentedIndex",
+    "TokenMatches",
     "TokenVectors",
     "__version__",
     "build_segment",

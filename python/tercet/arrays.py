@@ -13,7 +13,8 @@ float16        float32, copied (every float16 is a float32)
 anything else  TypeError: it would lose data, the caller has to decide
 =============  =========================================================
 
-Python lists of numbers have no dtype of their own and become float32.
+Python lists of numbers have no dtype of their own and become float32. Token vectors may also come as Arrow
+lists, from anything with ``__arrow_c_array__`` or ``__arrow_c_stream__`` (pyarrow, polars, nanoarrow, ...).
 """
 
 from __future__ import annotations
@@ -67,15 +68,19 @@ def as_rows(x: Any, name: str, *, one_is_row: bool = True) -> Rows:
 def as_tokens(x: Any, name: str, *, mask: Any = None) -> TokenVectors:
     """Return ``x`` as :class:`~tercet.TokenVectors`.
 
-    Takes token vectors, one text ``[tokens, dim]``, a list of such arrays, or a padded batch
-    ``[n, tokens, dim]`` with an optional ``mask[n, tokens]`` whose true places are kept.
+    Takes token vectors, one text ``[tokens, dim]``, a list of such arrays, a padded batch
+    ``[n, tokens, dim]`` with an optional ``mask[n, tokens]`` whose true places are kept, or an Arrow
+    ``list<fixed_size_list<float>>``.
     """
     from tercet.types import TokenVectors
 
-    if mask is not None and isinstance(x, (TokenVectors, list, tuple)):
+    arrow = hasattr(x, "__arrow_c_array__") or hasattr(x, "__arrow_c_stream__")
+    if mask is not None and (arrow or isinstance(x, (TokenVectors, list, tuple))):
         raise ValueError(f"{name}: a mask goes with a padded array [n, tokens, dim], got {type(x).__name__}")
     if isinstance(x, TokenVectors):
         return x
+    if arrow:
+        return _arrow_tokens(x, name)
     if isinstance(x, (list, tuple)):
         if x and _is_number_rows(x):
             return as_tokens(_as_array(x, name)[0], name)
@@ -121,6 +126,24 @@ def check_dim(rows: Rows, dim: int, name: str) -> None:
     """Raise ValueError unless ``rows`` has ``dim`` dimensions."""
     if rows.dim != dim:
         raise ValueError(f"{name}: expected {dim} dimensions, got {rows.dim}")
+
+
+def _arrow_tokens(x: Any, name: str) -> TokenVectors:
+    """Return an Arrow list array, or the chunks of several, as token vectors; one chunk is not copied."""
+    from tercet.types import TokenVectors
+
+    if hasattr(x, "__arrow_c_array__"):
+        schema, array = x.__arrow_c_array__()
+        chunks = [_core.from_arrow(schema, array, name)]
+    else:
+        chunks = _core.from_arrow_stream(x.__arrow_c_stream__(), name)
+    if len(chunks) == 1:
+        ((values, offsets),) = chunks
+    else:
+        starts = np.cumsum([0, *(len(part) for part, _ in chunks)])
+        parts = [bounds[1:] + start for (_, bounds), start in zip(chunks, starts[:-1], strict=True)]
+        values, offsets = np.concatenate([part for part, _ in chunks]), np.concatenate([[0], *parts])
+    return TokenVectors._of(_rows(*_as_array(values, name), name), offsets.astype(np.int64, copy=False))
 
 
 def _rows(data: npt.NDArray[Any], form: Format, name: str, *, one_is_row: bool = False) -> Rows:

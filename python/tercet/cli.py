@@ -1,4 +1,4 @@
-"""The command line: ``tercet demo | index | search | info``.
+"""The command line: ``tercet demo | index | remove | search | info``.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
 """
@@ -7,38 +7,37 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from tercet.encoders import Encoder
     from tercet.explain import TokenMatch
-    from tercet.retriever import Result
+    from tercet.retriever import Result, Retriever
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    try:
-        args = _parser().parse_args(argv)
-    except SystemExit as e:  # argparse has printed help (0) or usage (2)
-        return int(e.code or 0)
     # Set before any library reads it: loading a model draws bars that say nothing here
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        args = _parser().parse_args(argv)
         status: int = args.run(args)
         sys.stdout.flush()
+    except SystemExit as e:  # argparse has printed help (0) or usage (2)
+        return int(e.code or 0)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -74,16 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument(
         "--kind",
         choices=("single", "multi"),
-        default="single",
-        help="one vector per document, or one per token (late interaction)",
+        help="one vector per document (default), or one per token (late interaction)",
     )
     index.add_argument(
         "--codec",
         metavar="CODEC",
         help="float32, bfloat16, int8, int4, int2 or binary; for multi also residual2, residual1 or pq16",
     )
-    index.add_argument("--force", action="store_true", help="replace an index that is there")
-    index.set_defaults(run=_index)
+    existing = index.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="replace an index that is there")
+    existing.add_argument("--append", action="store_true", help="add to it; same ids replace documents")
+    index.set_defaults(run=_index, usage_error=index.error)
+
+    remove = commands.add_parser("remove", help="take documents out of an index")
+    remove.add_argument("index", metavar="DIR", help="an index directory")
+    remove.add_argument("ids", metavar="ID", nargs="+", help="ids of documents; all are removed, or none")
+    remove.set_defaults(run=_remove)
 
     search = commands.add_parser("search", help="find documents")
     search.add_argument("index", metavar="DIR", help="an index directory")
@@ -113,32 +118,64 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
-    from tercet.collection import holds_documents
+    from tercet.jsonl import open_text, records
     from tercet.progress import Progress
-    from tercet.retriever import Retriever
 
+    if args.append and (args.model or args.kind or args.codec):
+        args.usage_error("--append takes model, kind and codec of the index that is there")
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(_open_text(args.docs))  # a wrong name fails before a model is loaded
-        if not args.force and holds_documents(Path(args.output)):
-            raise FileExistsError(f"{args.output} holds an index already (--force replaces it)")
+        lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        retriever = Retriever.create(
-            args.output,
-            encoder=_encoder(args.model, args.kind),
-            kind=args.kind,
-            codec=args.codec,
-            overwrite=args.force,
-        )
-        stack.enter_context(retriever)
+        retriever = stack.enter_context(_made_or_opened(args))
         progress = stack.enter_context(Progress("documents", quiet=args.quiet))
-        added = retriever.add(_records(lines, args.docs), progress=progress)
+        added = retriever.add(records(lines, args.docs), progress=progress)
         if not added:
             raise ValueError(f"{args.docs}: no documents")
-        each = retriever.index.nbytes / len(added)
+        total = len(retriever)
+        each = retriever.index.nbytes / total
     seconds = time.perf_counter() - start
-    print(f"{args.output}: {len(added):,} documents in {seconds:.1f} s, {each:,.0f} bytes of vectors each")
+    held = f", {total:,} in all" if args.append else ""
+    print(
+        f"{args.output}: {len(added):,} documents in {seconds:.1f} s{held}, {each:,.0f} bytes of vectors each"
+    )
     return 0
+
+
+def _made_or_opened(args: argparse.Namespace) -> Retriever:
+    """Return what documents are added to."""
+    from tercet.collection import holds_documents
+    from tercet.retriever import Retriever
+
+    if args.append:
+        return Retriever.open(args.output)
+    if not args.force and holds_documents(Path(args.output)):
+        raise FileExistsError(
+            f"{args.output} holds an index already: --force replaces it, --append adds to it"
+        )
+    kind: Literal["single", "multi"] = args.kind or "single"
+    encoder = _encoder(args.model, kind)
+    return Retriever.create(args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force)
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from tercet.retriever import Retriever
+
+    with Retriever.open(args.index) as retriever:
+        ids = [_id_in(retriever, text) for text in dict.fromkeys(args.ids)]
+        retriever.remove(ids)
+        print(f"{args.index}: {len(ids):,} documents removed, {len(retriever):,} left")
+    return 0
+
+
+def _id_in(retriever: Retriever, text: str) -> int | str:
+    """Return an id as the index has it: a shell has no numbers."""
+    number = int(text) if re.fullmatch(r"-?\d+", text, re.ASCII) else text
+    if text not in retriever or number == text:
+        return number
+    if number in retriever:
+        raise ValueError(f"{text} is the id of two documents, a number and a string: remove it from Python")
+    return text
 
 
 def _search(args: argparse.Namespace) -> int:
@@ -247,35 +284,3 @@ def _encoder(model: str | None, kind: str) -> Encoder:
     if kind == "single":
         return models.BiEncoder(model)
     return models.ColBERT.from_biencoder() if model is None else models.ColBERT(model)
-
-
-def _open_text(name: str) -> contextlib.AbstractContextManager[IO[str]]:
-    if name == "-":
-        return open(sys.stdin.fileno(), encoding="utf-8", closefd=False)
-    return (
-        gzip.open(name, "rt", encoding="utf-8-sig")
-        if name.endswith(".gz")
-        else open(name, encoding="utf-8-sig")
-    )
-
-
-def _records(lines: IO[str], name: str) -> Iterator[Any]:
-    """Yield the document of each line of a JSONL file; errors name the line."""
-    from tercet.documents import parse
-
-    number, place = 1, 0
-    try:
-        for line in lines:
-            if line.strip():
-                try:
-                    item = json.loads(line)
-                except ValueError as e:
-                    raise ValueError(f"not JSON: {e}") from None
-                parse(item, place, place)
-                place += 1
-                yield item
-            number += 1
-    except UnicodeDecodeError as e:
-        raise ValueError(f"{name}, line {number} or later: not UTF-8: {e}") from None
-    except (TypeError, ValueError) as e:
-        raise type(e)(f"{name}, line {number}: {e}") from None

@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any
 
+from tercet.change import Change, Index
 from tercet.directory import (
     DOCUMENTS,
     MANIFEST,
@@ -26,13 +27,9 @@ from tercet.encoders import describe, same_model
 from tercet.indexes import FlatIndex, MultiVectorIndex
 from tercet.indexes import open as open_index
 
-__all__ = ["Change", "Collection", "Index", "holds_documents"]
-
-Index: TypeAlias = FlatIndex | MultiVectorIndex
+__all__ = ["Collection", "holds_documents"]
 
 _CLASSES: dict[str, Any] = {"single": FlatIndex, "multi": MultiVectorIndex}
-
-TRAINING_TOKENS = 65536  # that documents wait for, where a codec has to be trained
 
 
 @dataclass(frozen=True)
@@ -41,66 +38,6 @@ class _State:
 
     manifest: Manifest
     index: Index
-
-
-class Change:
-    """What one writer does between two commits, on an index of its own; see :meth:`Collection.change`."""
-
-    def __init__(self, index: Index, store: DocumentStore, lock: Lock) -> None:
-        self.index = index
-        self.inserted: list[int] = []
-        self.removed: list[int] = []
-        self._store = store
-        self._lock = lock
-        self._waiting: list[tuple[Sequence[Document], Any]] = []
-        self._tokens = 0
-
-    def insert(self, documents: Sequence[Document], vectors: Any) -> None:
-        """Add documents with their vectors; one whose id exists is replaced.
-
-        Where the codec is not trained yet, they wait until there are enough for that, or :meth:`finish`.
-        """
-        if isinstance(self.index, FlatIndex) or self.index.trained:
-            return self._insert(documents, vectors)
-        self._waiting.append((documents, vectors))
-        self._tokens += sum(len(tokens) for tokens in vectors)
-        if self._tokens >= TRAINING_TOKENS:
-            self.finish()
-
-    def finish(self) -> None:
-        """Add what still waits."""
-        waiting, self._waiting = self._waiting, []
-        if isinstance(self.index, MultiVectorIndex) and self._tokens and not self.index.trained:
-            self.index.train([tokens for _, vectors in waiting for tokens in vectors])
-        for documents, vectors in waiting:
-            self._insert(documents, vectors)
-
-    def _insert(self, documents: Sequence[Document], vectors: Any) -> None:
-        with self._lock:
-            old = [key for key, _ in self._store.keys([d.id for d in documents]) if key in self.index]
-            keys = self._store.insert(documents)
-        self.inserted += keys
-        self.removed += old
-        self.index.add(vectors, keys)
-        if old:
-            self.index.remove(old)
-
-    def remove(self, ids: Sequence[int | str]) -> None:
-        """Remove documents.
-
-        Raises:
-            KeyError: some do not exist; names them, and removes none.
-        """
-        self.finish()
-        with self._lock:
-            keys = {id: key for key, id in self._store.keys(ids) if key in self.index}
-        missing = [id for id in ids if id not in keys]
-        if missing:
-            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            raise KeyError(f"no documents with ids {missing[:5]}{more}")
-        if keys:
-            self.index.remove(list(keys.values()))
-            self.removed += keys.values()
 
 
 class Collection:
@@ -192,11 +129,21 @@ class Collection:
                             self._store.delete(change.inserted)
                 raise
 
-    def search(self, vectors: Any, k: int) -> list[list[tuple[Document, float]]]:
-        """Return for each query the ``k`` best documents and their scores, best first."""
+    def search(
+        self, vectors: Any, k: int, ids: Sequence[int | str] | None = None
+    ) -> list[list[tuple[Document, float]]]:
+        """Return for each query the ``k`` best documents, of these ids or of all, with scores, best first."""
         while True:
             state = self._state
-            hits = list(state.index.search(vectors, max(1, min(k, len(state.index)))))
+            allowed = None
+            if ids is not None:
+                with self._lock:
+                    rows = self._store.keys(ids)
+                allowed = [key for key, _ in rows if key in state.index]
+                if len(allowed) < len({id for _, id in rows}) and self._is_behind(state):
+                    self._catch_up(state)
+                    continue
+            hits = list(state.index.search(vectors, max(1, min(k, len(state.index))), filter=allowed))
             keys = {int(hit.id) for row in hits for hit in row}
             with self._lock:
                 documents = self._store.get(list(keys))
@@ -204,8 +151,8 @@ class Collection:
                 return [[(documents[int(hit.id)], hit.score) for hit in row] for row in hits]
             self._catch_up(state)
 
-    def find(self, id: int | str) -> tuple[Document, Any]:
-        """Return a document and its stored vectors: ``[dim]`` or ``[tokens, dim]``.
+    def find(self, id: int | str) -> tuple[Document, int, Index]:
+        """Return a document, its key, and the index that has its vectors under that key.
 
         Raises:
             KeyError: no such document.
@@ -216,8 +163,8 @@ class Collection:
                 keys = [key for key, _ in self._store.keys([id]) if key in state.index]
                 documents = self._store.get(keys)
             if keys and documents:
-                return documents[keys[0]], state.index.get(keys)[0]
-            if self._replaces or self._newest().manifest.generation == state.manifest.generation:
+                return documents[keys[0]], keys[0], state.index
+            if not self._is_behind(state):
                 raise KeyError(f"no document with id {id!r}")
             self._catch_up(state)
 
@@ -245,6 +192,10 @@ class Collection:
             else:
                 self._store.delete(change.removed)
         self._replaces = False
+
+    def _is_behind(self, seen: _State) -> bool:
+        """Tell whether there is a newer commit: a document with a row but no vectors may be of that."""
+        return not self._replaces and self._newest().manifest.generation != seen.manifest.generation
 
     def _catch_up(self, seen: _State) -> None:
         """Move on from a commit some of whose documents are gone."""

@@ -190,7 +190,8 @@ def _print_growth(arms: list[Arm], steps: list[int], grown: list[Indexes], queri
 
 def _print_answer(colbert: Any, documents: list[Document], indexes: Indexes, model: Any) -> None:
     pooled, tokens = encode(model, [QUESTION])
-    best = indexes.tokens.search(tokens, 3)[0]
+    found = indexes.tokens.search(tokens, 3)
+    best = found[0]
     print(f"Question: {QUESTION}\n")
     for name, hits in (("bi-encoder", indexes.pooled.search(pooled, 3)[0]), ("late interaction", best)):
         print(name)
@@ -201,9 +202,10 @@ def _print_answer(colbert: Any, documents: list[Document], indexes: Indexes, mod
     print(f"\n{documents[winner].title}")
     answer = textwrap.fill(documents[winner].text, 94, max_lines=3, placeholder=" ...")
     print(textwrap.indent(answer, "    "))
+    (parts,) = indexes.tokens.explain(tokens, found)
     matches = align(
-        tokens[0],
-        indexes.tokens.get([winner])[0],
+        parts.document_tokens[0],
+        parts.scores[0],
         colbert.tokens(QUESTION, "query"),
         colbert.tokens(documents[winner].content, "document"),
     )

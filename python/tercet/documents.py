@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Document", "DocumentStore", "check_id", "parse"]
+__all__ = ["Document", "DocumentStore", "check_id", "check_ids", "parse", "parse_all"]
 
 _ID_RANGE = range(-(2**63), 2**63)  # what SQLite can hold
 _CHUNK = 500  # bound parameters of a statement; SQLite guarantees 999
@@ -58,6 +58,15 @@ def check_id(value: Any) -> int | str:
     if isinstance(value, int) and value not in _ID_RANGE:
         raise ValueError(f"id: expected an int of at most 64 bits, got {value}")
     return value
+
+
+def check_ids(ids: Any, name: str) -> list[int | str]:
+    """Return one id, or several, as a list; errors as :func:`check_id`, or TypeError for no ids at all."""
+    if isinstance(ids, str) or (hasattr(ids, "__index__") and getattr(ids, "ndim", 0) == 0):
+        ids = [ids]
+    if isinstance(ids, (bytes, bytearray)) or not isinstance(ids, Iterable):
+        raise TypeError(f"{name}: expected ids of documents, got {type(ids).__name__}")
+    return [check_id(i) for i in ids]
 
 
 def parse(item: Any, place: int, number: int) -> Document:
@@ -108,6 +117,22 @@ def parse(item: Any, place: int, number: int) -> Document:
         except (TypeError, ValueError) as e:
             raise TypeError(f"document {identifier!r}: metadata {key!r} is not JSON: {e}") from None
     return document
+
+
+def parse_all(docs: Iterable[Any], number: int, ids: dict[int | str, None]) -> Iterator[Document]:
+    """Yield what was given as documents, numbered on from ``number``, and note their ids in ``ids``.
+
+    Raises:
+        TypeError, ValueError: as :func:`parse`, and for an id given twice.
+    """
+    for place, item in enumerate(docs):
+        document = parse(item, place, number)
+        if document.id in ids:
+            raise ValueError(f"document {place}: id {document.id!r} was given before in this add")
+        if isinstance(document.id, int):
+            number = max(number, document.id + 1)
+        ids[document.id] = None
+        yield document
 
 
 def _names(item: Any) -> list[str]:

@@ -12,6 +12,7 @@ __all__ = [
     "Encoder",
     "Reranker",
     "check_encoder",
+    "check_queries",
     "check_reranker",
     "describe",
     "load_recorded",
@@ -26,7 +27,8 @@ class Encoder(Protocol):
     ``encode_*`` return ``float32[n, dim]`` for ``kind="single"`` and token vectors (``TokenVectors`` or a
     list of ``[tokens, dim]``) for ``kind="multi"``. ``fingerprint`` returns a dict that JSON can hold and
     that is equal for equal models; with a key ``"content"``, that entry alone decides. For ``explain``,
-    an encoder also has ``tokens(text, kind)`` with one string per vector.
+    an encoder also has ``tokens(text, kind)`` with one string per vector, or :class:`~tercet.explain.Token`
+    where it knows what a token that is no text is.
     """
 
     @property
@@ -66,6 +68,19 @@ def check_encoder(encoder: Any, kind: str | None = None) -> None:
     own = _KINDS.get(str(encoder.fingerprint().get("kind")))
     if kind is not None and own not in (None, kind):
         raise ValueError(f"kind: expected {own!r} for {type(encoder).__name__}, got {kind!r}")
+
+
+def check_queries(query: Any) -> list[str]:
+    """Return one query, or several, as a list; TypeError for what is no text, ValueError for an empty one."""
+    if not isinstance(query, (str, list, tuple)):
+        raise TypeError(f"query: expected str or a list of them, got {type(query).__name__}")
+    queries = [query] if isinstance(query, str) else list(query)
+    for i, text in enumerate(queries):
+        if not isinstance(text, str):
+            raise TypeError(f"query {i}: expected str, got {type(text).__name__}")
+        if not text.strip():
+            raise ValueError(f"query {i}: expected text, got {text!r}")
+    return queries
 
 
 def check_reranker(reranker: Any) -> None:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tercet.scoring import maxsim_grid
+from tercet.indexes import MultiVectorIndex
 from tercet.tables import text_table
+from tercet.types import Hits
 
-__all__ = ["TokenMatch", "align", "explanation_table", "is_special"]
+__all__ = ["Role", "Token", "TokenMatch", "align", "explain", "explanation_table", "role_of"]
 
-_SPECIAL = re.compile(r"\[\w+\]|<[\w/|]+>")
 _AROUND = 3  # tokens of context on either side
+
+# What a token stands for, if not for text: "special" are [CLS], [SEP], <s>; a "marker" says that a text is a
+# query, or a document; "expansion" are the [MASK]s that fill up a query.
+Role = Literal["", "special", "marker", "expansion"]
+
+
+class Token(str):
+    """A token as its tokenizer writes it, with its role: ``""`` if it is of the text itself."""
+
+    __slots__ = ("role",)
+    role: Role
+
+    def __new__(cls, text: str, role: Role = "") -> Token:
+        """Make one of a string and its role."""
+        made = super().__new__(cls, text)
+        made.role = role
+        return made
+
+
+def role_of(token: str) -> Role:
+    """Return the role of a token; one that is a plain ``str`` counts as text."""
+    return token.role if isinstance(token, Token) else ""
 
 
 class TokenMatch(NamedTuple):
@@ -27,6 +48,8 @@ class TokenMatch(NamedTuple):
         context: the tokens around it, joined to words.
         similarity: of the two vectors; these add up to the score.
         share: part of the score, summing to 1 (0 where the score is 0).
+        query_role: what the query token stands for, if not for text (see :data:`Role`).
+        document_role: likewise of the document token.
     """
 
     query: str
@@ -35,33 +58,47 @@ class TokenMatch(NamedTuple):
     context: str
     similarity: float
     share: float
+    query_role: Role
+    document_role: Role
+
+
+def explain(encoder: Any, query: str, text: str, index: MultiVectorIndex, id: int) -> list[TokenMatch]:
+    """Return for every query token its best match in a text, whose vectors an index has under ``id``.
+
+    Raises:
+        TypeError: the encoder has no ``tokens``.
+        ValueError: it has other tokens than vectors.
+    """
+    tokens = getattr(encoder, "tokens", None)
+    if tokens is None:
+        raise TypeError(f"explain needs an encoder with tokens(text, kind), got {type(encoder).__name__}")
+    stored, names = index.get(id)[0], tokens(text, "document")
+    if len(names) != len(stored):
+        raise ValueError(f"expected a token for each of {len(stored)} document vectors, got {len(names)}")
+    hit = Hits(np.array([[id]]), np.zeros((1, 1), np.float32))
+    (matches,) = index.explain(encoder.encode_query([query]), hit)
+    return align(matches.document_tokens[0], matches.scores[0], tokens(query, "query"), names)
 
 
 def align(
-    query: Any, document: Any, query_tokens: Sequence[str], document_tokens: Sequence[str]
+    places: Any, similarities: Any, query_tokens: Sequence[str], document_tokens: Sequence[str]
 ) -> list[TokenMatch]:
     """Return for every query token its best match in a document, in the order of the query.
 
     Args:
-        query: ``[tokens, dim]``.
-        document: ``[tokens, dim]``.
-        query_tokens: one string per row of ``query``.
-        document_tokens: one string per row of ``document``.
+        places: ``[query tokens]``, a row of :attr:`tercet.TokenMatches.document_tokens`.
+        similarities: the same row of its ``scores``.
+        query_tokens: one string or :class:`Token` per row of the query's vectors.
+        document_tokens: one per row of the document's.
 
     Raises:
-        ValueError: the numbers of tokens and vectors differ, or the document has no vectors.
+        ValueError: the number of query tokens differs, or the document has no vectors.
     """
-    if len(document) == 0:
+    if len(places) != len(query_tokens):
+        raise ValueError(f"expected a token for each of {len(places)} query vectors, got {len(query_tokens)}")
+    if (places < 0).any():
         raise ValueError("the document has no vectors, so nothing in it matches")
-    grid = maxsim_grid(query, document)
-    if grid.shape != (len(query_tokens), len(document_tokens)):
-        raise ValueError(
-            f"expected a token for each of {grid.shape[0]} query and {grid.shape[1]} document vectors, "
-            f"got {len(query_tokens)} and {len(document_tokens)}"
-        )
-    best = grid.argmax(axis=1).tolist()
-    similarities = grid.max(axis=1)
-    total = float(np.sum(similarities, dtype=np.float64))
+    total = float(similarities.sum(dtype="float64"))
     return [
         TokenMatch(
             token,
@@ -70,17 +107,19 @@ def align(
             _joined(document_tokens[max(0, place - _AROUND) : place + _AROUND + 1]),
             similarity,
             similarity / total if total else 0.0,
+            role_of(token),
+            role_of(document_tokens[place]),
         )
-        for token, place, similarity in zip(query_tokens, best, similarities.tolist(), strict=True)
+        for token, place, similarity in zip(query_tokens, places.tolist(), similarities.tolist(), strict=True)
     ]
 
 
 def explanation_table(matches: Sequence[TokenMatch]) -> str:
-    """Return matches as a table for people; special tokens carry a star."""
+    """Return matches as a table for people; tokens that stand for no text say what they are."""
     rows = [
         (
-            _starred(m.query),
-            _starred(m.document),
+            _named(m.query, m.query_role),
+            _named(m.document, m.document_role),
             f"{m.similarity:.3f}",
             f"{m.share:.1%}",
             m.context,
@@ -88,25 +127,19 @@ def explanation_table(matches: Sequence[TokenMatch]) -> str:
         for m in matches
     ]
     table = text_table(("query token", "document token", "similarity", "share", "context"), rows, "<<>>")
-    special = sum(m.share for m in matches if is_special(m.query))
-    note = f"* special token; those of the query carry {special:.1%} of the score"
-    return (
-        f"{table}\n{note}" if any(is_special(m.query) or is_special(m.document) for m in matches) else table
-    )
+    if not any(m.query_role for m in matches):
+        return table
+    share = sum(m.share for m in matches if m.query_role)
+    return f"{table}\ntokens that stand for no text carry {share:.1%} of the score"
 
 
-def is_special(token: str) -> bool:
-    """Tell whether a token stands for no text: ``[CLS]``, ``[MASK]``, ``<s>``, a query or document marker."""
-    return _SPECIAL.fullmatch(token.strip()) is not None
-
-
-def _starred(token: str) -> str:
-    return f"{token} *" if is_special(token) else token
+def _named(token: str, role: Role) -> str:
+    return f"{token.strip()} ({role})" if role else token
 
 
 def _joined(tokens: Sequence[str]) -> str:
-    """Join word pieces (``tar ##dive``) or sentence pieces (``▁tar dive``) to words; drop special tokens."""
-    words = [token for token in tokens if not is_special(token)]
+    """Join word pieces (``tar ##dive``) or sentence pieces (``▁tar dive``) to words; drop what is no text."""
+    words = [token for token in tokens if not role_of(token)]
     if any(word.startswith(("▁", "Ġ")) for word in words):
         return "".join(words).replace("▁", " ").replace("Ġ", " ").strip()
     return " ".join(words).replace(" ##", "").removeprefix("##")

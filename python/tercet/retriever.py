@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
-from tercet.collection import Collection, Index
+from tercet.change import Index
+from tercet.collection import Collection
 from tercet.directory import Manifest
-from tercet.documents import Document, check_id, parse
+from tercet.documents import check_id, check_ids, parse_all
 from tercet.encoders import (
     Encoder,
     Reranker,
     check_encoder,
+    check_queries,
     check_reranker,
     describe,
     load_recorded,
     reranked,
     same_model,
 )
-from tercet.explain import TokenMatch, align
+from tercet.explain import TokenMatch, explain
+from tercet.indexes import MultiVectorIndex
 from tercet.scoring import check_k
 
 __all__ = ["Result", "Retriever"]
@@ -163,7 +167,7 @@ class Retriever:
         encoder = self.encoder
         ids: dict[int | str, None] = {}
         with self._collection.change() as change:
-            documents = self._checked(docs, ids)
+            documents = parse_all(docs, self._collection.next_number(), ids)
             while batch := list(islice(documents, batch_size)):
                 change.insert(batch, encoder.encode_document([d.content for d in batch]))
                 if progress is not None:
@@ -179,7 +183,7 @@ class Retriever:
             ValueError: an id given twice.
             BlockingIOError: another process is writing.
         """
-        wanted = [check_id(i) for i in ([ids] if isinstance(ids, str) or hasattr(ids, "__index__") else ids)]
+        wanted = check_ids(ids, "ids")
         if len(set(wanted)) != len(wanted):
             raise ValueError(f"ids given twice: {[i for n, i in enumerate(wanted) if i in wanted[:n]]}")
         with self._collection.change() as change:
@@ -187,7 +191,13 @@ class Retriever:
 
     @overload
     def search(
-        self, query: str, k: int = 10, *, rerank: Reranker | None = None, depth: int = 100
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Any = None,
+        rerank: Reranker | None = None,
+        depth: int = 100,
     ) -> list[Result]: ...
     @overload
     def search(
@@ -195,6 +205,7 @@ class Retriever:
         query: list[str] | tuple[str, ...],
         k: int = 10,
         *,
+        filter: Any = None,
         rerank: Reranker | None = None,
         depth: int = 100,
     ) -> list[list[Result]]: ...
@@ -203,6 +214,7 @@ class Retriever:
         query: str | list[str] | tuple[str, ...],
         k: int = 10,
         *,
+        filter: Any = None,
         rerank: Reranker | None = None,
         depth: int = 100,
     ) -> list[Result] | list[list[Result]]:
@@ -211,29 +223,24 @@ class Retriever:
         Args:
             query: one query, or several.
             k: how many documents; fewer come when there are no more.
+            filter: ids of the documents that may be found, for all queries; unknown ones are ignored.
             rerank: a :class:`tercet.models.CrossEncoder`, or another object with ``score(query, texts)``; it
                 orders the best ``depth`` documents (at least ``k``), and the results carry its scores.
             depth: how many documents are reranked.
 
         Raises:
-            TypeError: a query that is no str.
+            TypeError: a query that is no str, a filter that is no ids.
             ValueError: an empty query, ``k`` or ``depth`` below 1, scores that do not fit the texts.
         """
-        if not isinstance(query, (str, list, tuple)):
-            raise TypeError(f"query: expected str or a list of them, got {type(query).__name__}")
+        queries = check_queries(query)
+        allowed = None if filter is None else check_ids(filter, "filter")
         if rerank is not None:
             check_reranker(rerank)
-        queries = [query] if isinstance(query, str) else list(query)
-        for i, text in enumerate(queries):
-            if not isinstance(text, str):
-                raise TypeError(f"query {i}: expected str, got {type(text).__name__}")
-            if not text.strip():
-                raise ValueError(f"query {i}: expected text, got {text!r}")
         k, depth = check_k(k, "k"), check_k(depth, "depth")
         if not queries:
             return []
         vectors = self.encoder.encode_query(queries)
-        found = self._collection.search(vectors, k if rerank is None else max(k, depth))
+        found = self._collection.search(vectors, k if rerank is None else max(k, depth), allowed)
         if rerank is not None:
             found = [reranked(rerank, q, hits)[:k] for q, hits in zip(queries, found, strict=True)]
         results = [[Result(d.id, score, d.title, d.text, d.metadata) for d, score in hits] for hits in found]
@@ -242,27 +249,32 @@ class Retriever:
     def explain(self, query: str, id: int | str) -> list[TokenMatch]:
         """Return for each token of the query the best matching token of a document; needs kind "multi".
 
-        The similarities add up to the document's score, but for what the codec rounds.
+        The similarities are those of the stored vectors, and add up to the document's score.
 
         Raises:
             KeyError: no such document.
             TypeError: the encoder has no ``tokens``.
-            ValueError: an index of kind "single", whose scores have no parts.
+            ValueError: an index of kind "single", whose scores have no parts; tokens that do not fit the
+                stored vectors.
         """
-        if self.manifest.kind != "multi":
+        document, key, index = self._collection.find(check_id(id))
+        if not isinstance(index, MultiVectorIndex):
             raise ValueError("explain needs token vectors, an index of kind 'multi'; this one is 'single'")
-        tokens = getattr(self.encoder, "tokens", None)
-        if tokens is None:
-            raise TypeError(
-                f"explain needs an encoder with tokens(text, kind), got {type(self.encoder).__name__}"
-            )
-        document, vectors = self._collection.find(check_id(id))
-        query_vectors = next(iter(self.encoder.encode_query([query])))
-        return align(query_vectors, vectors, tokens(query, "query"), tokens(document.content, "document"))
+        return explain(self.encoder, query, document.content, index, key)
 
     def __len__(self) -> int:
         """Return the number of documents."""
         return len(self.index)
+
+    def __contains__(self, id: object) -> bool:
+        """Tell whether there is a document with an id."""
+        try:
+            wanted = check_id(id)
+        except (TypeError, ValueError):  # what no id can be
+            return False
+        with suppress(KeyError):
+            return bool(self._collection.find(wanted))
+        return False
 
     def close(self) -> None:
         """Close the files; the object is of no use afterwards."""
@@ -277,18 +289,6 @@ class Retriever:
     def __repr__(self) -> str:
         path, m = str(self._collection.path), self.manifest
         return f"Retriever({path!r}, {m.kind!r}, {m.encoder.get('name')!r}, documents={len(self)})"
-
-    def _checked(self, docs: Iterable[Any], ids: dict[int | str, None]) -> Iterator[Document]:
-        """Yield what was given as documents, and note their ids in ``ids``."""
-        number = self._collection.next_number()
-        for place, item in enumerate(docs):
-            document = parse(item, place, number)
-            if document.id in ids:
-                raise ValueError(f"document {place}: id {document.id!r} was given before in this add")
-            if isinstance(document.id, int):
-                number = max(number, document.id + 1)
-            ids[document.id] = None
-            yield document
 
 
 def _check_model(collection: Collection, encoder: Encoder) -> None:

@@ -71,8 +71,9 @@ def maxsim(
     Zaharia, ColBERT, 2020). A document without tokens scores ``-inf``.
 
     Args:
-        queries: one ``[tokens, dim]``, a list of such arrays or tensors, :class:`~tercet.TokenVectors`, or
-            a padded ``[n, tokens, dim]`` with ``queries_mask[n, tokens]``.
+        queries: one ``[tokens, dim]``, a list of such arrays or tensors, :class:`~tercet.TokenVectors`, an
+            Arrow ``list<fixed_size_list<float>>``, or a padded ``[n, tokens, dim]`` with
+            ``queries_mask[n, tokens]``.
         docs: likewise, with ``docs_mask``.
         queries_mask: true where a padded query has a token.
         docs_mask: true where a padded document has a token.

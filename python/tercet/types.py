@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from tercet.arrays import Rows, as_rows, as_tokens
 
-__all__ = ["Hit", "Hits", "PackedMask", "TokenVectors"]
+__all__ = ["Hit", "Hits", "PackedMask", "TokenMatches", "TokenVectors"]
 
 
 class Hit(NamedTuple):
@@ -77,6 +78,36 @@ class Hits:
             str(query): {str(hit.id): hit.score for hit in hits}
             for query, hits in zip(query_ids, self, strict=True)
         }
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMatches:
+    """Which token of each hit every token of one query matched: the parts of its scores.
+
+    Attributes:
+        ids: of the hits, ``[hits]``, as the search gave them.
+        document_tokens: ``int64[hits, query tokens]``, places among the vectors stored for the document; -1
+            where the hit is unfilled or the document has no tokens. Of equal ones the first.
+        scores: ``float32[hits, query tokens]``, of the two tokens; they add up to the hit's. ``-inf`` where
+            there is none.
+    """
+
+    ids: npt.NDArray[Any]
+    document_tokens: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+    @classmethod
+    def best(
+        cls, ids: npt.NDArray[Any], grids: Sequence[npt.NDArray[np.float32] | None], query_tokens: int
+    ) -> TokenMatches:
+        """Take the best of each row of the hits' grids ``[query tokens, document tokens]``."""
+        places = np.full((len(ids), query_tokens), -1, np.int64)
+        scores = np.full(places.shape, -np.inf, np.float32)
+        for hit, grid in enumerate(grids):
+            if grid is not None and grid.shape[1]:
+                places[hit] = grid.argmax(axis=1)
+                scores[hit] = grid.max(axis=1)
+        return cls(ids, places, scores)
 
 
 class PackedMask:
@@ -172,6 +203,17 @@ class TokenVectors:
     def from_padded(cls, values: Any, mask: Any) -> TokenVectors:
         """Take a padded batch ``[n, tokens, dim]`` where ``mask[n, tokens]`` is true."""
         return as_tokens(values, "values", mask=mask)
+
+    @classmethod
+    def from_arrow(cls, array: Any) -> TokenVectors:
+        """Take an Arrow ``list<fixed_size_list<float>>``, an array or its chunks, as pyarrow has them.
+
+        Any object with ``__arrow_c_array__`` or ``__arrow_c_stream__`` will do. Numbers are float32, float16
+        or int8, nowhere null. One chunk is not copied (float16 is, to float32).
+        """
+        if not (hasattr(array, "__arrow_c_array__") or hasattr(array, "__arrow_c_stream__")):
+            raise TypeError(f"array: expected an Arrow array, got {type(array).__name__}")
+        return as_tokens(array, "array")
 
     @property
     def rows(self) -> Rows:

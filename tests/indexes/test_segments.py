@@ -198,6 +198,10 @@ def test_one_index_would_answer_the_same(codec: Any, tmp_path: Path) -> None:
                 assert same_hits(got, want)
         candidates = one.search(asked, 30, filter=allowed)
         assert same_hits(index.rerank(asked, candidates, 12), one.rerank(asked, candidates, 12))
+        for a, b in zip(index.explain(asked, candidates), one.explain(asked, candidates), strict=True):
+            assert a.ids.tolist() == b.ids.tolist()
+            assert same_bits(a.document_tokens, b.document_tokens)
+            assert same_bits(a.scores, b.scores)
         wanted = rng.permutation(one.ids)
         assert same_bits(index.get(wanted).values, one.get(wanted).values)
         assert index.get(wanted).offsets.tolist() == one.get(wanted).offsets.tolist()
@@ -277,6 +281,8 @@ def test_ids(tmp_path: Path) -> None:
             index.rerank(queries(1), Hits(np.array([[4, 9]]), np.ones((1, 2), F32)), 2)
         with pytest.raises(KeyError, match="a"):
             index.rerank(queries(1), Hits(np.array([["a"]], object), np.ones((1, 1), F32)), 2)
+        with pytest.raises(KeyError, match=r"hits not in this index: 9 \(1 in all\)"):
+            index.explain(queries(1), Hits(np.array([[4, 9]]), np.ones((1, 2), F32)))
         with pytest.raises(ValueError, match="expected 2 rows"):
             index.rerank(queries(2), Hits(np.array([[4]]), np.ones((1, 1), F32)), 2)
         with pytest.raises(TypeError, match="unexpected keyword"):

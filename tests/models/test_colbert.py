@@ -139,6 +139,15 @@ def test_tokens_name_the_rows_of_a_document(colbert, bi):
             assert len(model.tokens(text, "document")) == len(model.encode_document(text)[0])
 
 
+def test_tokens_know_what_is_no_text(colbert, bi, tmp_path):
+    roles = ["special", "marker", "", "", "special"]
+    for model in (colbert, ColBERT(toy.pylate(tmp_path), device="cpu")):
+        assert [t.role for t in model.tokens("hello world")] == roles + ["expansion"] * 11
+        assert [t.role for t in model.tokens("hello world", "document")] == roles
+    plain = ColBERT.from_biencoder(bi)  # whose prompt for queries is a word, and zebra is [UNK]
+    assert [t.role for t in plain.tokens("hello zebra")] == ["special", "", "", "", "special"]
+
+
 def test_tokens_refuse_what_they_cannot_name(colbert, stanford_path):
     with pytest.raises(ValueError, match="expected 'query' or 'document', got 'passage'"):
         colbert.tokens("hello", "passage")

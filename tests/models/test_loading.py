@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,6 +56,41 @@ def test_loaded_objects_are_taken_and_other_things_refused(bi, colbert):
         ColBERT(None)
     with pytest.raises(TypeError, match="revision: only for a name or a path"):
         BiEncoder(bi.model, revision="main")
+
+
+@pytest.mark.parametrize("name", ["absent", "toy/absent", "./absent/directory", ""])
+def test_a_model_that_does_not_exist_is_named(name):
+    for make, kind in (
+        (BiEncoder, "SentenceTransformer"),
+        (ColBERT, "MultiVectorEncoder"),
+        (ColBERT.from_biencoder, "SentenceTransformer"),
+        (CrossEncoder, "CrossEncoder"),
+    ):
+        wanted = f"{name}: no such model: .* expected a name, a path or a sentence_transformers.{kind}"
+        with pytest.raises(FileNotFoundError, match=f"^{wanted}$"):
+            make(name)
+
+
+def test_an_empty_directory_is_no_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: no such model"):
+        BiEncoder(tmp_path)
+
+
+def test_a_name_the_hub_does_not_know(monkeypatch):
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    def answer(error):
+        def look(*args, **kwargs):
+            raise error("why", response=SimpleNamespace(headers={}, request=None))
+
+        monkeypatch.setattr(st.util, "load_file_path", look)
+
+    answer(RepositoryNotFoundError)
+    with pytest.raises(FileNotFoundError, match="toy/absent: no such model"):
+        BiEncoder("toy/absent")
+    answer(GatedRepoError)  # its own message says how to get access
+    with pytest.raises(GatedRepoError, match="why"):
+        CrossEncoder("toy/gated")
 
 
 def test_half_precision_checkpoints_run_in_float32_on_the_cpu(tmp_path):

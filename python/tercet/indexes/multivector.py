@@ -6,6 +6,7 @@ import operator
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
@@ -23,12 +24,12 @@ from tercet.indexes.base import (
 )
 from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
-from tercet.types import Hits, TokenVectors
+from tercet.types import Hits, TokenMatches, TokenVectors
 
 if TYPE_CHECKING:  # of Python 3.11
     from typing_extensions import Self
 
-__all__ = ["MultiVectorIndex"]
+__all__ = ["MultiVectorIndex", "check_hits"]
 
 MAX_CENTROIDS = 65536
 FEW_TOKENS = 1000  # to train on: what is learned from less stays bad
@@ -104,7 +105,8 @@ class MultiVectorIndex(BaseIndex):
         Args:
             vectors: a list of ``[tokens, dim]`` arrays or tensors, as ``MultiVectorEncoder.encode_document``
                 returns it, :class:`~tercet.TokenVectors`, a padded ``[n, tokens, dim]`` whose tokens all
-                count, or one document ``[tokens, dim]``. A document without tokens scores ``-inf``.
+                count, an Arrow ``list<fixed_size_list<float>>``, or one document ``[tokens, dim]``. A
+                document without tokens scores ``-inf``.
             ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
             pool: keep one vector for every ``pool`` tokens, as :func:`tercet.pool_tokens` makes them; None
                 keeps all.
@@ -143,8 +145,8 @@ class MultiVectorIndex(BaseIndex):
         query, and compares with these: scores are the same, and of the best few are missed.
 
         Args:
-            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
-                ``[n, tokens, dim]``.
+            queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, a padded
+                ``[n, tokens, dim]``, or an Arrow ``list<fixed_size_list<float>>``.
             k: how many; more than there are leaves places unfilled.
             candidates: how many documents to compare with, at least ``k``: more miss less, and take longer.
                 By default 256, or ``4 k`` if that is more, where that is faster than comparing with all.
@@ -177,15 +179,40 @@ class MultiVectorIndex(BaseIndex):
             KeyError: a candidate that is not in this index.
         """
         tokens = self._tokens(queries, "queries")
-        if not isinstance(candidates, Hits):
-            raise TypeError(f"candidates: expected Hits of a search, got {type(candidates).__name__}")
-        if len(candidates) != len(tokens):
-            raise ValueError(f"candidates: expected {len(tokens)} rows, one per query, got {len(candidates)}")
+        check_hits(candidates, tokens, "candidates")
         filters = [[hit.id for hit in hits] for hits in candidates]
         missing = sorted({str(i) for ids in filters for i in ids if i not in self})
         if missing:
             raise KeyError(f"candidates not in this index: {', '.join(missing[:5])} ({len(missing)} in all)")
         return self.search(tokens, k, filter=filters, exact=True, threads=threads)
+
+    def explain(self, queries: Any, hits: Hits, *, threads: int | None = None) -> list[TokenMatches]:
+        """Return for each query which tokens of its hits made their scores.
+
+        Args:
+            queries: as :meth:`search` took them.
+            hits: what it returned, of this index or one with the same ids; one row per query.
+            threads: how many to use; all by default.
+
+        Returns:
+            One :class:`~tercet.TokenMatches` for each query. Its scores are what search adds up, of vectors
+            as they are stored: their sum is that of the hit, but for the order in which float32 adds.
+
+        Raises:
+            KeyError: a hit that is not in this index.
+        """
+        tokens = self._tokens(queries, "queries")
+        check_hits(hits, tokens, "hits")
+        rows, workers = as_float32(tokens.rows).data, check_threads(threads)
+        explained = []
+        for query, ids in enumerate(hits.ids):
+            own = np.ascontiguousarray(rows[tokens.offsets[query] : tokens.offsets[query + 1]])
+            found = [i for i in ids.tolist() if i != -1]
+            scores, offsets = self._native.token_scores(own, required_ids(found), workers)
+            grids = iter(np.split(scores, offsets[1:-1], axis=1))
+            parts = [None if i == -1 else next(grids) for i in ids.tolist()]
+            explained.append(TokenMatches.best(ids, parts, len(own)))
+        return explained
 
     def get(self, ids: Any) -> TokenVectors:
         """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""
@@ -225,3 +252,11 @@ class MultiVectorIndex(BaseIndex):
 
     def __repr__(self) -> str:
         return f"MultiVectorIndex(dim={self.dim}, codec={self.codec!r}, size={len(self)})"
+
+
+def check_hits(hits: Any, queries: TokenVectors, name: str) -> None:
+    """Raise unless these are hits of the queries."""
+    if not isinstance(hits, Hits):
+        raise TypeError(f"{name}: expected Hits of a search, got {type(hits).__name__}")
+    if len(hits) != len(queries):
+        raise ValueError(f"{name}: expected {len(queries)} rows, one per query, got {len(hits)}")

@@ -37,6 +37,7 @@ class BiEncoder:
 
     Raises:
         ImportError: sentence-transformers or the packaged model is not installed.
+        FileNotFoundError: no model under that name.
         TypeError: ``model`` is none of the above.
     """
 

@@ -10,11 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tercet.models.loading import sentence_transformers
+from tercet.models.loading import find_file, hub_options, require_model
 
 __all__ = ["late_interaction_format", "untrained_weights"]
-
-_HUB_OPTIONS = ("token", "cache_folder", "revision", "local_files_only")
 
 
 def late_interaction_format(name: str, options: dict[str, Any]) -> str:
@@ -34,13 +32,10 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         FileNotFoundError: no model under that name.
         ValueError: a model, but none of the formats above; names what was found.
     """
+    require_model("MultiVectorEncoder", name, options)
     described = _json(name, "config_sentence_transformers.json", options) or {}
     modules = [str(module.get("type", "")) for module in _json(name, "modules.json", options) or []]
     config = _json(name, "config.json", options)
-    if config is None and not modules:
-        raise FileNotFoundError(
-            f"{name}: found neither config.json nor modules.json in a local directory or on the hub"
-        )
     architectures = [str(a) for a in (config or {}).get("architectures") or []]
     model_type = described.get("model_type")
     if modules:
@@ -78,7 +73,7 @@ def untrained_weights(model: Any, options: dict[str, Any]) -> list[str]:
         return []
     # Names differ: a head is missing, or transformers renamed, tied or converted weights as it loaded them.
     # It alone knows which, and only tells while it loads.
-    hub = {key: options[key] for key in _HUB_OPTIONS if key in options}
+    hub = hub_options(options)
     hub["cache_dir"] = hub.pop("cache_folder", None)
     _, info = type(model).from_pretrained(
         model.name_or_path, config=model.config, output_loading_info=True, **hub
@@ -91,7 +86,7 @@ def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
     index = _json(name, "model.safetensors.index.json", options)
     if index is not None:
         return set(index["weight_map"])
-    path = _path(name, "model.safetensors", options)
+    path = find_file(name, "model.safetensors", options)
     if path is None:
         return set()
     from safetensors import safe_open
@@ -100,13 +95,6 @@ def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
         return set(file.keys())
 
 
-def _path(name: str, filename: str, options: dict[str, Any]) -> str | None:
-    """Return where a file of a checkpoint lies on this machine, fetched if need be; None when it has none."""
-    hub = {key: options[key] for key in _HUB_OPTIONS if key in options}
-    path: str | None = sentence_transformers().util.load_file_path(name, filename, **hub)
-    return path
-
-
 def _json(name: str, filename: str, options: dict[str, Any]) -> Any:
-    path = _path(name, filename, options)
+    path = find_file(name, filename, options)
     return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Literal
 
+from tercet.explain import Role, Token
 from tercet.models.biencoder import BiEncoder
 from tercet.models.checkpoint import late_interaction_format
 from tercet.models.fingerprint import content_hash
@@ -120,11 +121,11 @@ class ColBERT:
         """
         return self._encode(self.model.encode_document, texts, "documents", progress)
 
-    def tokens(self, text: str, kind: Literal["query", "document"] = "query") -> list[str]:
+    def tokens(self, text: str, kind: Literal["query", "document"] = "query") -> list[Token]:
         """Return the token behind each row that ``encode_query`` or ``encode_document`` gives for a text.
 
-        They are the tokenizer's own strings: word pieces as ``##ing``, special tokens, the query or document
-        marker and expansion tokens as such (``[CLS]``, ``[unused0]``, ``[MASK]``).
+        They are the tokenizer's own strings: word pieces as ``##ing``; special tokens, the query or document
+        marker and expansion tokens (``[CLS]``, ``[unused0]``, ``[MASK]``) have a ``role`` that says so.
 
         Raises:
             TypeError: ``text`` is no ``str``.
@@ -139,8 +140,9 @@ class ColBERT:
         ids, scored = features["input_ids"], features["attention_mask"].bool()
         if ids.shape != scored.shape:
             raise ValueError(f"{self.name}: this model pools tokens, so its rows are not tokens")
-        tokens: list[str] = self.model.tokenizer.convert_ids_to_tokens(ids[scored].tolist())
-        return tokens
+        names = self.model.tokenizer.convert_ids_to_tokens(ids.tolist())
+        named = zip(names, self._roles(features), scored.tolist(), strict=True)
+        return [Token(name, role) for name, role, kept in named if kept]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return a record of the model that ``json`` can write.
@@ -157,6 +159,23 @@ class ColBERT:
             "max_length": getattr(self.model[0], "document_length", None) or max_length(self.model),
             "content": content_hash(self.model, {"dim": self.dim}),
         }
+
+    def _roles(self, features: dict[str, Any]) -> list[Role]:
+        """Return what each token of an encoded text is there for."""
+        tokenizer = self.model.tokenizer
+        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}  # which stands for text
+        opening = (tokenizer.cls_token_id, tokenizer.bos_token_id)
+        prompt = features.get("prompt_length", 0)
+        ids = features["input_ids"].tolist()
+        expanded = features.get("query_expansion_positions")
+        expansion = [False] * len(ids) if expanded is None else expanded.bool().tolist()
+        return [
+            "expansion" if added
+            else "" if id not in special
+            else "marker" if place < prompt and id not in opening
+            else "special"
+            for place, (id, added) in enumerate(zip(ids, expansion, strict=True))
+        ]  # fmt: skip
 
     def _encode(
         self, encode: Any, texts: str | Iterable[str], label: str, progress: bool | None

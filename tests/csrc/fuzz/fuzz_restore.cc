@@ -261,7 +261,7 @@ void run_multivector(const Case& c) {
   use(
       index, c,
       [&](const Filters& filters) {
-        return index.search({c.queries.data(), c.dim, query_offsets}, c.k, filters, {c.k, c.exact}, 1);
+        return index.search({c.queries.data(), c.dim, query_offsets}, c.k, filters, {c.k, c.exact != 0}, 1);
       },
       [&] { index.add({c.more.data(), c.dim, more_offsets}, new_ids(c), 1); },
       [&](const std::shared_ptr<Container>& file) {

@@ -90,6 +90,32 @@ TEST(multivector_index_compacts_and_keeps_every_token) {
   }
 }
 
+TEST(token_scores_are_those_of_stored_tokens) {
+  std::mt19937 random(6);
+  constexpr uint32_t kDim = 24;
+  for (const char* codec : {"float32", "int8", "int2"}) {
+    MultiVectorIndex index(kDim, codec);
+    const std::vector<float> rows = vectors(90, kDim, random);
+    index.add({rows.data(), kDim, {0, 40, 40, 41, 90}}, Ids(IntIds{5, 6, 7, 8}), 2);
+    const std::vector<float> query = vectors(35, kDim, random);
+    const auto found = index.token_scores(query.data(), 35, Ids(IntIds{8, 6, 5}), 2);
+    CHECK(found.offsets == (std::vector<int64_t>{0, 49, 49, 89}));
+    CHECK(found.scores.size() == 35 * 89);
+    const std::vector<float> stored = index.get(Ids(IntIds{8, 6, 5})).values;
+    for (size_t q = 0; q < 35; ++q) {
+      for (size_t d = 0; d < 89; ++d) {
+        double sum = 0;
+        for (size_t i = 0; i < kDim; ++i) sum += double{query[q * kDim + i]} * stored[d * kDim + i];
+        CHECK(std::abs(found.scores[q * 89 + d] - sum) < (codec == std::string("float32") ? 1e-4 : 0.5));
+      }
+    }
+    CHECK(index.token_scores(query.data(), 35, Ids(IntIds{6}), 2).scores.empty());
+    CHECK(index.token_scores(query.data(), 35, Ids(IntIds{}), 2).offsets.size() == 1);
+    CHECK_FAILS(index.token_scores(query.data(), 0, Ids(IntIds{5}), 2), "no tokens");
+    CHECK_FAILS(index.token_scores(query.data(), 1, Ids(IntIds{9}), 2), "9");
+  }
+}
+
 TEST(restore_refuses_what_no_index_saves) {
   constexpr uint32_t kDim = 6;
   std::mt19937 random(5);
