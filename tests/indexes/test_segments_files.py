@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,37 @@ def test_refreshing_opens_only_what_is_new(tmp_path: Path) -> None:
     after = {segment.file.file: segment.index for segment in reader._state.segments}
     assert len(after) == len(before) + 1
     assert all(after[name] is index for name, index in before.items())
+
+
+def test_searches_go_on_while_a_reader_refreshes(tmp_path: Path) -> None:
+    reader = made(tmp_path / "x")
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def search() -> None:
+        try:
+            while not done.is_set():
+                hits = reader.search(QUERIES, 60)
+                sizes = set((hits.ids >= 0).sum(axis=1).tolist())
+                assert len(sizes) == 1  # all of one state
+                assert all(len(set(ids)) == len(ids) for ids in [[hit.id for hit in query] for query in hits])
+        except BaseException as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    with SegmentedIndex.open(tmp_path / "x", mode="r+") as index:
+        for step in range(40):
+            index.add(texts(5, step), range(step, step + 5))
+            if step % 8 == 7:
+                index.compact()
+            index.commit()
+            reader.refresh()
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
 
 
 HOLDER = """if True:

@@ -126,6 +126,8 @@ class Writer:
         sync_directory(self.directory)
         self.codebook = book
         for segment in added:
+            if book is not None:
+                book.share_with(segment.index)
             ids = required_ids(segment.ids)
             self._forget(ids, self.segments)
             self._note(ids)
@@ -205,12 +207,13 @@ class Writer:
     def _written(self, index: MultiVectorIndex) -> Segment:
         name = new_name("segment")
         index.save(self.directory / name)
-        return self._opened(name)
+        segment = self._opened(name)
+        if self.codebook is not None:
+            self.codebook.share_with(segment.index)
+        return segment
 
     def _opened(self, name: str, living: npt.NDArray[np.bool_] | None = None) -> Segment:
         index, generation = open_index(self.directory / name)
-        if self.codebook is not None:
-            self.codebook.share_with(index)
         return Segment(index, File(name, generation, len(index)), living)
 
     def _checked(self, path: Path, segment: Segment, codebook: Codebook | None) -> Codebook | None:
