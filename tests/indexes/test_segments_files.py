@@ -442,5 +442,7 @@ def test_memory(tmp_path: Path) -> None:
     assert long <= 64 + 64 + 6 + 2
     assert len(list((tmp_path / "x").glob("segment-*"))) > 10
     assert long <= peak("build", path + "2", "250") + 16
-    assert peak("open", path, "0") <= 4
-    assert peak("remove", path, "0") <= 8
+    # Of 534 MB in 16 segments: ids and spans of 8,000 documents, and a few mapped pages of each file, which
+    # the kernel counts with those around them, 64 kB at a time.
+    assert peak("open", path, "0") <= 12
+    assert peak("remove", path, "0") <= 16
