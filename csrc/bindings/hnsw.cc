@@ -43,12 +43,12 @@ void register_hnsw(py::module_& m) {
   py::class_<HNSWIndex> index(m, "HNSWIndex");
   register_saving(index);
   index
-      .def(py::init([](uint32_t dim, const std::string& metric, uint32_t degree, size_t ef_construction,
-                       uint64_t seed, bool rescore) {
-             return std::make_unique<HNSWIndex>(dim, metric_of(metric),
-                                                HNSWOptions{degree, ef_construction, seed}, rescore);
+      .def(py::init([](uint32_t dim, const std::string& metric, const std::string& codec, uint32_t degree,
+                       size_t ef_construction, bool rescore) {
+             return std::make_unique<HNSWIndex>(dim, metric_of(metric), codec,
+                                                HNSWOptions{degree, ef_construction}, rescore);
            }),
-           py::arg("dim"), py::arg("metric"), py::arg("m"), py::arg("ef_construction"), py::arg("seed"),
+           py::arg("dim"), py::arg("metric"), py::arg("codec"), py::arg("m"), py::arg("ef_construction"),
            py::arg("rescore"))
       .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
       .def(
@@ -79,6 +79,7 @@ void register_hnsw(py::module_& m) {
           py::arg("id"))
       .def("ids", [](const HNSWIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
       .def("size", [](const HNSWIndex& index) { return waiting([&] { return index.size(); }); })
+      .def("codec", [](const HNSWIndex& index) { return waiting([&] { return index.codec(); }); })
       .def("changes", &HNSWIndex::changes)
       .def("removed", [](const HNSWIndex& index) { return waiting([&] { return index.removed(); }); })
       .def("mean_degree", [](const HNSWIndex& index) { return waiting([&] { return index.mean_degree(); }); })

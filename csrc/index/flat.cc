@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -180,36 +181,79 @@ std::vector<Candidate> FlatIndex::prove(const float* query, const std::vector<Ca
   return best;
 }
 
+// A distance is a dot product: -|q - x|^2 = <2 q, x> - |x|^2 - |q|^2; doubling is exact, -|x|^2 is the row's
+// bias, and |q|^2 does not change the order.
+std::vector<float> FlatIndex::doubled(const float* queries, size_t count) const {
+  std::vector<float> prepared(queries, queries + count * dim());
+  for (size_t i = 0; has_bias() && i < prepared.size(); ++i) prepared[i] *= 2;
+  return prepared;
+}
+
 FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, const ScanRows& rows,
                                 bool exact, size_t threads) const {
-  const uint32_t d = dim();
   if (rows.rows.format == float_format())
     return scan_topk(bind_float32(queries, count), rows, k, ids_, threads);
-  // A distance is a dot product: -|q - x|^2 = <2 q, x> - |x|^2 - |q|^2; doubling is exact, -|x|^2 is the
-  // row's bias, and |q|^2 does not change the order.
-  std::vector<float> prepared(queries, queries + count * d);
-  for (size_t i = 0; has_bias() && i < prepared.size(); ++i) prepared[i] *= 2;
-  if (!originals_) {
-    const PackedQueries packed = store_.codec().bind(prepared.data(), count, d);
-    if (!has_bias()) return scan_topk(packed, rows, k, ids_, threads);
-    std::vector<float> squares(count);
-    for (size_t q = 0; q < count; ++q) squares[q] = static_cast<float>(squared_norm(queries + q * d, d));
-    return scan_distances(packed, rows, squares.data(), k, ids_, threads);
+  if (originals_)
+    return exact ? prove(queries, count, k, rows, threads) : guess(queries, count, k, rows, threads);
+  const PackedQueries packed = store_.codec().bind(doubled(queries, count).data(), count, dim());
+  if (!has_bias()) return scan_topk(packed, rows, k, ids_, threads);
+  std::vector<float> squares(count);
+  for (size_t q = 0; q < count; ++q)
+    squares[q] = static_cast<float>(squared_norm(queries + q * dim(), dim()));
+  return scan_distances(packed, rows, squares.data(), k, ids_, threads);
+}
+
+FlatIndex::Hits FlatIndex::prove(const float* queries, size_t count, size_t k, const ScanRows& rows,
+                                 size_t threads) const {
+  Hits hits;
+  while (hits.size() < count) {
+    const float* const first = queries + hits.size() * dim();
+    const size_t some = similar(first, count - hits.size());
+    Hits found = contenders(doubled(first, some).data(), some, k, rows, threads);
+    parallel_for(some, threads, [&](size_t q, size_t) { found[q] = prove(first + q * dim(), found[q], k); });
+    std::move(found.begin(), found.end(), std::back_inserter(hits));
   }
-  Hits hits =
-      exact ? contenders(prepared.data(), count, k, rows, threads)
-            : scan_topk(store_.codec().bind(prepared.data(), count, d), rows, kRescored * k, ids_, threads);
+  searched_ += count;
+  return hits;
+}
+
+FlatIndex::Hits FlatIndex::guess(const float* queries, size_t count, size_t k, const ScanRows& rows,
+                                 size_t threads) const {
+  const uint32_t d = dim();
+  const size_t wide = std::max(k, kFewest);
+  const PackedQueries packed = store_.codec().bind(doubled(queries, count).data(), count, d);
+  Hits hits = scan_topk(packed, rows, kRescored * wide, ids_, threads);
+  const bool fine = code_bits(store_.codec().format()) >= 4;
+  std::vector<uint8_t> confused(count);
   parallel_for(count, threads, [&](size_t q, size_t) {
-    const float* const query = queries + q * d;
-    if (exact) {
-      hits[q] = prove(query, hits[q], k);
-    } else {
-      std::vector<uint32_t> chosen;
-      for (const Candidate& c : hits[q]) chosen.push_back(c.row);
-      hits[q] = rescore(bind_float32(query, 1), std::move(chosen), k);
+    std::vector<std::pair<uint32_t, size_t>> ranks;  // of rows, by their codes
+    std::vector<uint32_t> chosen;
+    for (const Candidate& c : hits[q]) {
+      ranks.emplace_back(c.row, ranks.size());
+      chosen.push_back(c.row);
     }
+    std::sort(ranks.begin(), ranks.end());
+    hits[q] = rescore(bind_float32(queries + q * d, 1), std::move(chosen), wide);
+    size_t sum = 0;
+    for (const Candidate& c : hits[q])
+      sum += std::lower_bound(ranks.begin(), ranks.end(), std::pair{c.row, size_t{0}})->second;
+    // Where codes tell vectors apart, the best are in front, at a mean rank of wide / 2; where they do not,
+    // anywhere, at that of kRescored * wide / 2. Who asks for codes of 1 or 2 bits knows that they are coarse.
+    confused[q] = fine && sum > wide * hits[q].size();
+    hits[q].resize(std::min(k, hits[q].size()));
   });
   searched_ += count;
+
+  std::vector<size_t> again;
+  std::vector<float> unclear;
+  for (size_t q = 0; q < count; ++q) {
+    if (!confused[q]) continue;
+    again.push_back(q);
+    unclear.insert(unclear.end(), queries + q * d, queries + (q + 1) * d);
+  }
+  Hits proven = prove(unclear.data(), again.size(), k, rows, threads);
+  for (size_t i = 0; i < again.size(); ++i) hits[again[i]] = std::move(proven[i]);
+  searched_ -= again.size();
   return hits;
 }
 
@@ -231,14 +275,8 @@ Results FlatIndex::search(const float* queries, size_t count, size_t k, const Fi
   if (has_bias()) rows.rows.bias = bias_.data();
   Hits hits;
   const auto scan_some = [&](size_t first, size_t n) {
-    while (n) {
-      const size_t some = exact && originals_ ? similar(prepared.data() + first * d, n) : n;
-      for (auto& list : scan(prepared.data() + first * d, some, k, rows, exact, threads)) {
-        hits.push_back(std::move(list));
-      }
-      first += some;
-      n -= some;
-    }
+    Hits some = scan(prepared.data() + first * d, n, k, rows, exact, threads);
+    std::move(some.begin(), some.end(), std::back_inserter(hits));
   };
   if (filters.empty()) {
     scan_some(0, count);

@@ -25,7 +25,8 @@ class FlatIndex {
   Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
   // Without originals, the best by the scores of the codes. With them, the best of the kRescored k that rank
-  // best by their codes; or, if `exact`, the best of all, which bounds of the codes' errors prove.
+  // best by their codes; or, if `exact`, and where codes turn out not to tell vectors apart, the best of all,
+  // which bounds of the codes' errors prove.
   Results search(const float* queries, size_t count, size_t k, const Filters& filters, bool exact,
                  size_t threads) const;
   // Rows of ids, [count, dim]: the originals, or what their codes stand for.
@@ -49,7 +50,7 @@ class FlatIndex {
   void verify() const;
 
  private:
-  static constexpr size_t kRescored = 4;
+  static constexpr size_t kRescored = 4, kFewest = 16;  // kRescored max(k, kFewest) of them
 
   // Distances of float32 vectors are computed from differences: <2 q, x> - |x|^2 - |q|^2 cancels where
   // vectors are far from the origin and close to each other. Codes are coarser than that, and take the
@@ -61,6 +62,12 @@ class FlatIndex {
   // Prepared queries against `rows` (all, or a list).
   Hits scan(const float* queries, size_t count, size_t k, const ScanRows& rows, bool exact,
             size_t threads) const;
+  // The best k of all by the originals.
+  Hits prove(const float* queries, size_t count, size_t k, const ScanRows& rows, size_t threads) const;
+  // The best k by the originals of what ranks best by codes.
+  Hits guess(const float* queries, size_t count, size_t k, const ScanRows& rows, size_t threads) const;
+  // Queries for rows of codes.
+  std::vector<float> doubled(const float* queries, size_t count) const;
   // How many of the queries from the first on are to be proven at once: the bounds of all are those of the
   // longest, where that counts.
   size_t similar(const float* queries, size_t count) const;

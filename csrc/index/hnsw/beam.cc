@@ -27,11 +27,12 @@ void Beam::run(size_t first, size_t count, BeamScratch& scratch,
   while (left) {
     for (size_t i = 0; i < in_flight; ++i) {
       BeamSearch& s = *scratch.searches[i];
-      if (s.step_ == BeamSearch::Step::done) continue;
-      advance(s);
+      if (s.step_ == BeamSearch::Step::idle) continue;
+      if (s.step_ != BeamSearch::Step::done) advance(s);
       if (s.step_ != BeamSearch::Step::done) continue;
       done(s);
       s.visited_.clear();
+      s.step_ = BeamSearch::Step::idle;
       --left;
       fill(s);
     }

@@ -19,7 +19,7 @@ namespace tercet {
 // One search in flight.
 struct BeamSearch {
   Pool pool;
-  Int8Query query;
+  NodeQuery query;
   // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that
   // are not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
   const NodeBits* allowed = nullptr;
@@ -28,9 +28,9 @@ struct BeamSearch {
 
  private:
   friend struct Beam;
-  enum class Step { neighbours, behind_neighbours, scores, done };
+  enum class Step { neighbours, behind_neighbours, scores, done, idle };
   Visited visited_;
-  Step step_ = Step::done;
+  Step step_ = Step::idle;
   size_t layer_ = 0;
   uint32_t node_ = kNoNode;               // whose neighbours are on their way
   uint32_t frontier_[NodeScores::kMost];  // whose codes are on their way

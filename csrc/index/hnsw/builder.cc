@@ -18,23 +18,26 @@ constexpr size_t kBatchNeighbours = 48;  // of a node, out of its own batch
 // The rows of some nodes, side by side.
 class Batch {
  public:
-  Batch(const RowsView& rows, const uint32_t* nodes, size_t count) : codes_(count * rows.dim) {
+  Batch(const NodeScores& scores, const uint32_t* nodes, size_t count)
+      : values_(count * scores.bytes_of_row()) {
+    const RowsView& rows = scores.rows();
+    const size_t bytes = scores.bytes_of_row();
     for (size_t i = 0; i < count; ++i) {
-      std::copy(rows.row(nodes[i]), rows.row(nodes[i]) + rows.dim, codes_.data() + i * rows.dim);
-      scales_.push_back(rows.scales[nodes[i]]);
+      std::copy_n(rows.row(nodes[i]), bytes, values_.data() + i * bytes);
+      if (rows.scales) scales_.push_back(rows.scales[nodes[i]]);
       if (rows.bias) bias_.push_back(rows.bias[nodes[i]]);
     }
     view_.rows = rows;
-    view_.rows.data = codes_.data();
+    view_.rows.data = values_.data();
     view_.rows.rows = count;
-    view_.rows.stride = rows.dim;
-    view_.rows.scales = scales_.data();
+    view_.rows.stride = bytes;
+    if (rows.scales) view_.rows.scales = scales_.data();
     if (rows.bias) view_.rows.bias = bias_.data();
   }
   const ScanRows& rows() const { return view_; }
 
  private:
-  AlignedVector<uint8_t> codes_;
+  AlignedVector<uint8_t> values_;
   std::vector<uint16_t> scales_;
   std::vector<float> bias_;
   ScanRows view_;
@@ -50,8 +53,8 @@ float GraphBuilder::distance(uint32_t query, float score) const {
   switch (metric_) {
     case Metric::cosine:
       return 2 - 2 * score;
-    case Metric::l2:
-      return -scores_.rows().bias[query] - score;
+    case Metric::l2:  // by codes, scores lack -|query|^2
+      return (scores_.rows().bias ? -scores_.rows().bias[query] : 0) - score;
     case Metric::dot:
       break;
   }
@@ -65,7 +68,7 @@ void GraphBuilder::prune(uint32_t node, size_t most, Scratch& s) const {
   s.distances.resize(count);
   for (size_t i = 0; i < count; ++i) s.distances[i] = distance(node, s.candidates[i].score);
   s.chosen.clear();
-  s.own.resize(scores_.rows().dim);
+  s.own.resize(scores_.bytes_of_row());
   s.found.resize(NodeScores::kMost);
   for (size_t i = 0; i < count; ++i) {
     const bool child = graph_.parent(s.candidates[i].row) == node;
@@ -81,7 +84,7 @@ void GraphBuilder::prune(uint32_t node, size_t most, Scratch& s) const {
       s.ids.push_back(s.candidates[j].row);
       s.places.push_back(static_cast<uint32_t>(j));
     }
-    const Int8Query query = scores_.query_of(chosen, query_factor(), s.own.data());
+    const NodeQuery query = scores_.query_of(chosen, query_factor(), s.own.data());
     for (size_t begin = 0; begin < s.ids.size(); begin += NodeScores::kMost) {
       const size_t n = std::min(NodeScores::kMost, s.ids.size() - begin);
       scores_(query, s.ids.data() + begin, n, s.found.data());
@@ -118,7 +121,8 @@ void GraphBuilder::adopt(const uint32_t* nodes, Neighbours& neighbours) {
 }
 
 GraphBuilder::Neighbours GraphBuilder::find(const uint32_t* nodes, size_t count) const {
-  const uint32_t dim = scores_.rows().dim;
+  const RowsView& rows = scores_.rows();
+  const size_t bytes = scores_.bytes_of_row();
   const bool empty = graph_.root() == kNoNode;
   constexpr size_t kNodes = 32;  // of a task
   const size_t tasks = (count + kNodes - 1) / kNodes;
@@ -128,20 +132,21 @@ GraphBuilder::Neighbours GraphBuilder::find(const uint32_t* nodes, size_t count)
     return *scratch[worker];
   };
 
-  const Batch batch(scores_.rows(), nodes, count);
+  const Batch batch(scores_, nodes, count);
   Neighbours neighbours(count);
   parallel_for(tasks, options_.threads, [&](size_t task, size_t worker) {
     Scratch& s = scratch_of(worker);
     const size_t begin = task * kNodes, n = std::min(kNodes, count - begin);
-    s.codes.resize(kNodes * dim);
-    std::vector<Int8Query> queries;
+    s.codes.resize(kNodes * bytes);
+    std::vector<NodeQuery> queries;
     std::vector<float> scales;
     for (size_t i = 0; i < n; ++i) {
-      queries.push_back(scores_.query_of(nodes[begin + i], query_factor(), s.codes.data() + i * dim));
+      queries.push_back(scores_.query_of(nodes[begin + i], query_factor(), s.codes.data() + i * bytes));
       scales.push_back(queries.back().scale);
     }
-    const PackedQueries packed({reinterpret_cast<const uint8_t*>(s.codes.data()), n, dim, dim, Format::int8},
-                               scales.data());
+    const bool coded = rows.format == Format::int8;
+    const uint8_t* const own = coded ? s.codes.data() : batch.rows().rows.row(begin);
+    const PackedQueries packed({own, n, bytes, rows.dim, rows.format}, coded ? scales.data() : nullptr);
     const auto in_batch = scan_topk(packed, batch.rows(), kBatchNeighbours + 1, TieBreak(), 1);
 
     const auto choose = [&](size_t i, const Pool* pool) {
@@ -185,8 +190,8 @@ void GraphBuilder::set_row(uint32_t node, std::vector<uint32_t>& nodes, Scratch&
     graph_.set(node, nodes.data(), nodes.size());
     return;
   }
-  s.own.resize(scores_.rows().dim);
-  const Int8Query query = scores_.query_of(node, query_factor(), s.own.data());
+  s.own.resize(scores_.bytes_of_row());
+  const NodeQuery query = scores_.query_of(node, query_factor(), s.own.data());
   s.candidates.clear();
   s.found.resize(NodeScores::kMost);
   for (size_t begin = 0; begin < nodes.size(); begin += NodeScores::kMost) {

@@ -51,8 +51,8 @@ class GraphBuilder {
   // Of one worker.
   struct Scratch {
     BeamScratch beam;
-    std::vector<int8_t> codes;  // of the nodes of a task
-    std::vector<int8_t> own;    // of one node
+    std::vector<uint8_t> codes;  // of the nodes of a task
+    std::vector<uint8_t> own;    // of one node
     std::vector<Candidate> candidates;
     std::vector<uint8_t> hidden;
     std::vector<uint32_t> ids, places, chosen;

@@ -26,10 +26,9 @@ void HNSWIndex::save(const SaveTo& to) const {
   out.view("node_of", node_of_);
   out.view("removed", removed_);
   out.view("free", free_);
-  base_.save(out, "base");
-  upper_.save(out, "upper");
+  layers_.save(out);
   if (has_bias()) out.view("bias", bias_);
-  store_.save(out, {{0, most_nodes()}});
+  if (codes_) codes_->save(out, {{0, most_nodes()}});
   if (keeps_originals_) out.view(kOriginals, originals_.data(), originals_.size(), dim());
   to(out);
 }
@@ -37,28 +36,27 @@ void HNSWIndex::save(const SaveTo& to) const {
 void HNSWIndex::restore(std::shared_ptr<const Container> file) {
   const std::lock_guard<std::mutex> one(change_);
   const std::unique_lock lock(mutex_);
-  std::vector<std::string> payload{CodeStore::kPayload};
+  std::vector<std::string> payload;
+  if (codes_) payload.push_back(CodeStore::kPayload);
   file->blame([&] {
     const SavedIds saved = restore_ids(*file);
     const size_t nodes = file->view<uint32_t>("base_parents").size();
     require(nodes <= size_t{1} << 31, "base_parents: expected at most 2^31 nodes, got ", nodes);
-    store_.restore(*file, nodes);
+    if (codes_) codes_->restore(*file, nodes);
     if (has_bias()) bias_ = restore_bias(*file, nodes);
     if (keeps_originals_) {
       const auto values = file->view<float>(kOriginals);
       Container::check_count(kOriginals, values.size(), nodes * dim());
       originals_.borrow(values, file->keeper());
     }
-    base_.restore(*file, "base", nodes);
-    upper_.restore(*file, "upper", nodes);
+    layers_.restore(*file, nodes);
     node_of_ = file->copy<uint32_t>("node_of", count_of(saved.ids));
     restore_nodes(*file, nodes);
     restore_ids(ids_, saved);
-    choose_entries();
   });
   if (keeps_originals_) payload.push_back(kOriginals);
   opened_.set(std::move(file), std::move(payload), [this] {
-    store_.check_codes();
+    if (codes_) codes_->check_codes();
     if (keeps_originals_) check_values(originals_.data(), dim(), most_nodes(), dim(), limit(), kOriginals, 0);
   });
 }

@@ -9,15 +9,12 @@
 #include "codec/quantise.h"
 #include "core/error.h"
 #include "core/parallel.h"
-#include "index/hnsw/hnsw.h"
+#include "index/hnsw/plan.h"
 #include "index/metric.h"
 #include "index/scan.h"
 
 namespace tercet {
 namespace {
-
-// How many of the best by their codes are scored again: recall@10 of int8 is above 0.99 among twice as many.
-constexpr size_t kRescored = 2;
 
 // Nanoseconds, roughly (384 dimensions): a row compared with a query of its own, with one of many at once,
 // and a node that the beam keeps, with all that is compared for it; with a filter, the rows of its
@@ -25,16 +22,6 @@ constexpr size_t kRescored = 2;
 constexpr double kScanRow = 20, kScanRowOfMany = 1, kWalkNode = 300, kFilteredNode = 1300;
 
 }  // namespace
-
-struct HNSWIndex::Plan {
-  const float* queries;  // prepared, [count, dim]
-  size_t first, count;
-  size_t k, ef;
-  const NodeBits* allowed = nullptr;  // nodes; null: all there are
-  bool exact = false;
-  size_t threads;
-  const uint32_t* unseen = nullptr;  // of each query a node that is not there
-};
 
 std::unique_ptr<BeamScratch> HNSWIndex::take_scratch() const {
   const std::lock_guard<std::mutex> lock(scratch_mutex_);
@@ -80,19 +67,15 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
     source.list_size = allowed.size();
   }
   std::vector<std::vector<Candidate>> found;
-  if (plan.exact && keeps_originals_) {
-    source.rows.data = reinterpret_cast<const uint8_t*>(originals_.data());
-    source.rows.stride = d * sizeof(float);
-    source.rows.format = metric_ == Metric::l2 ? Format::float32_l2 : Format::float32;
-    source.rows.scales = nullptr;
-    source.rows.bias = nullptr;
+  if (!codes_ || (plan.exact && keeps_originals_)) {
+    source.rows = vectors();
     const PackedQueries packed(
         {reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d, source.rows.format});
     found = scan_topk(packed, source, plan.k, TieBreak(), plan.threads);
   } else {
     std::vector<float> doubled(queries, queries + plan.count * d);
     for (size_t i = 0; has_bias() && i < doubled.size(); ++i) doubled[i] *= 2;
-    found = scan_topk(store_.codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k,
+    found = scan_topk(codes_->codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k,
                       TieBreak(), plan.threads);
   }
   parallel_for(plan.count, plan.threads, [&](size_t i, size_t) {
@@ -101,43 +84,47 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
   });
 }
 
-void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
+void HNSWIndex::walk(const Plan& plan, const std::function<void(size_t query, const Pool&)>& done) const {
   const uint32_t d = dim();
   const NodeScores scores(rows());
-  std::vector<Layer> layers = upper_layers();
   // Where it begins need not be allowed, and takes up room all the same.
-  layers.push_back({&base_, std::max(plan.ef, plan.k) + (plan.allowed ? Beam::kEntries : 0)});
-  const Beam beam{scores, std::move(layers), entries_};
-  const size_t kept = kRescored * plan.k;
+  const Beam beam = layers_.beam(scores, std::max(plan.ef, plan.k) + (plan.allowed ? Beam::kEntries : 0));
   // As many tasks as there are threads, so that each has several searches in flight.
   const size_t workers = worker_count(plan.count, plan.threads);
   const size_t share = std::clamp<size_t>((plan.count + workers - 1) / workers, 1, 256);
   parallel_for((plan.count + share - 1) / share, plan.threads, [&](size_t task, size_t) {
-    const size_t begin = task * share, n = std::min(share, plan.count - begin);
+    const size_t begin = plan.first + task * share, n = std::min(share, plan.first + plan.count - begin);
     std::unique_ptr<BeamScratch> scratch = take_scratch();
-    std::vector<int8_t> codes(n * d);
+    std::vector<int8_t> codes(codes_ ? n * d : 0);
     beam.run(
         0, n, *scratch,
         [&](BeamSearch& search) {
-          const float* const query = plan.queries + (plan.first + begin + search.task) * d;
-          int8_t* const own = codes.data() + search.task * d;
-          const float scale = largest_magnitude(query, d) / 127;
-          quantise(query, d, scale, 0, reinterpret_cast<uint8_t*>(own));
-          search.query = {own, -128 * std::accumulate(own, own + d, 0), (has_bias() ? 2 : 1) * scale};
-          search.allowed = plan.allowed;
-          search.unseen = plan.unseen ? plan.unseen[plan.first + begin + search.task] : kNoNode;
-        },
-        [&](BeamSearch& search) {
-          Hits& own = hits[plan.first + begin + search.task];
-          own.clear();
-          for (const PoolEntry& entry : search.pool) {
-            if (own.size() == kept) break;
-            if (plan.allowed && !plan.allowed->has(entry.node())) continue;
-            own.push_back({entry.score(), entry.node()});
+          const float* const query = plan.queries + (begin + search.task) * d;
+          search.query = {query};
+          if (codes_) {
+            int8_t* const own = codes.data() + search.task * d;
+            const float scale = largest_magnitude(query, d) / 127;
+            quantise(query, d, scale, 0, reinterpret_cast<uint8_t*>(own));
+            search.query = {own, -128 * std::accumulate(own, own + d, 0), (has_bias() ? 2 : 1) * scale};
           }
-          rescore(plan.queries + (plan.first + begin + search.task) * d, own, plan.k);
-        });
+          search.allowed = plan.allowed;
+          search.unseen = plan.unseen ? plan.unseen[begin + search.task] : kNoNode;
+        },
+        [&](BeamSearch& search) { done(begin + search.task, search.pool); });
     give_scratch(std::move(scratch));
+  });
+}
+
+void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
+  walk(plan, [&](size_t query, const Pool& pool) {
+    Hits& own = hits[query];
+    own.clear();
+    for (const PoolEntry& entry : pool) {
+      if (own.size() == kRescored * plan.k) break;
+      if (plan.allowed && !plan.allowed->has(entry.node())) continue;
+      own.push_back({entry.score(), entry.node()});
+    }
+    rescore(plan.queries + query * dim(), own, plan.k);
   });
 }
 
@@ -182,7 +169,8 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
         static_cast<double>(allowed_count) * (kScanRow + kScanRowOfMany * static_cast<double>(n));
     const auto by_walk = (plan.allowed ? kFilteredNode : kWalkNode) * static_cast<double>(std::max(ef, k)) *
                          static_cast<double>(n);
-    if (exact || allowed_count <= k || by_scan < by_walk) return scan(plan, hits);
+    plan.exact |= std::max(ef, k) >= allowed_count;
+    if (plan.exact || by_scan < by_walk) return scan(plan, hits);
     walk(plan, hits);
     // Where the graph did not lead to enough of what is allowed.
     for (size_t q = first; q < first + n; ++q) {

@@ -52,11 +52,11 @@ class HNSWIndex(BaseIndex):
         metric: Literal["cosine", "dot", "l2"] = "cosine",
         m: int = 16,
         ef_construction: int = 100,
-        codec: Literal["int8"] = "int8",
+        codec: Literal["int8", "float32"] = "int8",
         rescore: Literal["float32"] | None = "float32",
         seed: int = 0,
     ) -> None:
-        check_settings(dim, codec, seed, MAX_DIM, ("int8",))
+        check_settings(dim, codec, seed, MAX_DIM, ("int8", "float32"))
         if not isinstance(metric, str):
             raise TypeError(f"metric: expected str, got {type(metric).__name__}")
         if rescore not in (None, "float32"):
@@ -65,15 +65,18 @@ class HNSWIndex(BaseIndex):
         self.metric = metric
         self.m = check_k(m, "m")
         self.ef_construction = check_k(ef_construction, "ef_construction")
-        self.codec = codec
         self.seed = operator.index(seed)
         self.rescore = rescore
         self._widths: dict[
             tuple[float, int], tuple[int, int]
         ] = {}  # what calibrate() found, and at which change
         self._native = _core.HNSWIndex(
-            self.dim, metric, self.m, self.ef_construction, self.seed, rescore is not None
+            self.dim, metric, codec, self.m, self.ef_construction, rescore is not None
         )
+
+    @property
+    def codec(self) -> str:  # type: ignore[override]
+        return self._native.codec()
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Add vectors, or replace those whose id is there. All or nothing.

@@ -38,7 +38,7 @@ struct Case {
 
   bool residual() const { return codec >= 6; }
   std::string codec_name() const {
-    return kCodecs[kind == kMultiVector ? codec : kind == kHNSW ? 2 : codec % 6];
+    return kCodecs[kind == kMultiVector ? codec : kind == kHNSW ? codec % 2 * 2 : codec % 6];
   }
   bool has_bias() const {
     return kind != kMultiVector && metric == static_cast<uint8_t>(Metric::l2) && codec_name() != "float32";
@@ -52,7 +52,11 @@ struct Case {
   FlatIndex empty_flat() const {
     return FlatIndex(dim, static_cast<Metric>(metric), codec_name(), 0, rescore);
   }
-  HNSWIndex empty_hnsw() const { return HNSWIndex(dim, static_cast<Metric>(metric), {kM, 20, 0}, rescore); }
+  HNSWIndex empty_hnsw(const std::string& name) const {
+    return HNSWIndex(dim, static_cast<Metric>(metric), name, {kM, 20}, rescore);
+  }
+  bool has_codes() const { return kind != kHNSW || codec_name() != "float32"; }
+  bool has_originals() const { return kind == kHNSW ? rescore || !has_codes() : kind == kFlat && rescore; }
 
   // All arrays but ids, by name: f(name, array).
   template <class Self, class F>
@@ -161,8 +165,8 @@ void describe(Archive& a, Case& c) {
   }
   const auto codec = c.row_codec();
   a.array(c.scales, codec->has_scales() ? rows : 0);
-  a.array(c.codes, rows * codec->row_bytes(c.dim));
-  a.array(c.originals, c.rescore && c.kind != kMultiVector ? rows * c.dim : 0);
+  a.array(c.codes, c.has_codes() ? rows * codec->row_bytes(c.dim) : 0);
+  a.array(c.originals, c.has_originals() ? rows * c.dim : 0);
   a.array(c.errors, c.rescore && c.kind == kFlat ? rows : 0);
   a.array(c.lengths, c.rescore && c.kind == kFlat ? rows : 0);
   a.array(c.bias, c.has_bias() ? rows : 0);
@@ -272,7 +276,7 @@ void run_multivector(const Case& c) {
 }
 
 void run_hnsw(const Case& c) {
-  HNSWIndex index = c.empty_hnsw();
+  HNSWIndex index = c.empty_hnsw(c.codec_name());
   if (!fuzz::attempt([&] { restore(index, c.file()); })) return;
   use(
       index, c,
@@ -281,7 +285,7 @@ void run_hnsw(const Case& c) {
       },
       [&] { index.add(c.more.data(), c.dim, c.added, new_ids(c), 1); },
       [&](const std::shared_ptr<Container>& file) {
-        HNSWIndex again = c.empty_hnsw();
+        HNSWIndex again = c.empty_hnsw(index.codec());  // it may have left its codes
         restore(again, file);
         REQUIRE(again.ids() == index.ids() && again.removed() == index.removed());
       });
@@ -338,12 +342,13 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
       c.num_centroids = c.codebook_scales.size();
       c.clusters = c.codebook_offsets.empty() ? 0 : c.codebook_offsets.size() - 1;
     } else if (c.kind == kHNSW) {
-      HNSWIndex index = c.empty_hnsw();
+      HNSWIndex index = c.empty_hnsw(c.codec_name());
       if (c.texts) {
         index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
         index.add(rows.data(), c.dim, c.texts, c.ids(), 1);  // the first nodes are removed
         if (i % 2) index.add(rows.data(), c.dim, c.texts, c.ids(), 1);
       }
+      if (index.codec() != c.codec_name()) c.codec = 0;  // it has left its codes
       c.take(*saved(index));
       c.num_removed = c.removed.size();
       c.num_free = c.free.size();

@@ -39,7 +39,7 @@ TEST(searches_run_while_others_change) {
   const char* const given = std::getenv("TERCET_STRESS_SECONDS");
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(given ? std::atoi(given) : 0);
   const auto over = [&](int turn) { return turn >= 12 && std::chrono::steady_clock::now() >= end; };
-  HNSWIndex index(kDim, Metric::cosine, {8, 60, 0}, true);
+  HNSWIndex index(kDim, Metric::cosine, "int8", {8, 60}, true);
   const std::vector<float> first = vectors(600, 0);
   index.add(first.data(), kDim, 600, Ids(numbers(0, 600)), 2);
 
