@@ -44,12 +44,11 @@ void register_hnsw(py::module_& m) {
   register_saving(index);
   index
       .def(py::init([](uint32_t dim, const std::string& metric, uint32_t degree, size_t ef_construction,
-                       uint64_t seed, bool rescore) {
-             return std::make_unique<HNSWIndex>(dim, metric_of(metric),
-                                                HNSWOptions{degree, ef_construction, seed}, rescore);
+                       bool rescore) {
+             const HNSWOptions options{.m = degree, .ef_construction = ef_construction};
+             return std::make_unique<HNSWIndex>(dim, metric_of(metric), options, rescore);
            }),
-           py::arg("dim"), py::arg("metric"), py::arg("m"), py::arg("ef_construction"), py::arg("seed"),
-           py::arg("rescore"))
+           py::arg("dim"), py::arg("metric"), py::arg("m"), py::arg("ef_construction"), py::arg("rescore"))
       .def("add", &add, py::arg("vectors"), py::arg("ids"), py::arg("threads"))
       .def(
           "remove",

@@ -259,6 +259,7 @@ def test_the_estimate_is_that_of_new_queries() -> None:
         ({"metric": "manhattan"}, ValueError, "metric"),
         ({"metric": 3}, TypeError, "metric: expected str"),
         ({"dim": 0}, ValueError, "dim"),
+        ({"seed": 0}, TypeError, "seed"),  # there is no randomness
     ],
 )
 def test_bad_settings(options: Any, error: type[Exception], message: str) -> None:

@@ -68,7 +68,7 @@ class Index(Store):
             capacity, m = inputs.as_count(max_elements, "max_elements"), inputs.as_count(M, "M")
             width = max(inputs.as_count(ef_construction, "ef_construction"), m)
             seed = inputs.as_count(random_seed, "random_seed")
-            self._index = inputs.new_graph(self._space, self._dim, m, width, seed)
+            self._index = inputs.new_graph(self._space, self._dim, m, width)
             self._m, self._ef_construction, self._capacity, self._seed = m, width, capacity, seed
             self._replaces = bool(allow_replace_deleted)
 

@@ -54,12 +54,12 @@ def check_space(space: Any, dim: Any) -> tuple[str, int]:
     return space, check_integer(dim, "dim")
 
 
-def new_graph(space: str, dim: int, m: int, ef_construction: int, seed: int) -> HNSWIndex:
+def new_graph(space: str, dim: int, m: int, ef_construction: int) -> HNSWIndex:
     """Return an empty index; its originals are kept, so that distances are theirs."""
     if not 2 <= m <= 128:
         raise ValueError(f"M: expected 2 to 128, got {m}")
     width = min(max(ef_construction, m), _MAX_EF_CONSTRUCTION)
-    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width, seed=seed)  # type: ignore[arg-type]
+    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width)  # type: ignore[arg-type]
 
 
 def as_count(value: Any, name: str) -> int:

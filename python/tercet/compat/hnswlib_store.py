@@ -75,7 +75,7 @@ class Store:
         return again + places
 
     def _fill(self, contents: Contents) -> None:
-        index = graph_for(contents, self._space, self._seed)
+        index = graph_for(contents, self._space)
         live, gone = ~contents.deleted, contents.deleted
         if live.any():
             index.add(

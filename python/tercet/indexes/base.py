@@ -44,7 +44,7 @@ class BaseIndex(ABC):
     _native: _core.FlatIndex | _core.HNSWIndex | _core.MultiVectorIndex
     dim: int
     codec: str
-    seed: int
+    seed: int  # where the codec has a random rotation
 
     def remove(self, ids: Any) -> None:
         """Remove ids: gone for every later search.

@@ -40,7 +40,6 @@ class HNSWIndex(BaseIndex):
         codec: how vectors are stored for the graph: ``"int8"`` (a byte a dimension, and a 2-byte scale).
         rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
             keeps the codes alone, at a fifth of the memory and a little less recall.
-        seed: for later use; the graph has no randomness.
     """
 
     _native: _core.HNSWIndex
@@ -54,9 +53,8 @@ class HNSWIndex(BaseIndex):
         ef_construction: int = 100,
         codec: Literal["int8"] = "int8",
         rescore: Literal["float32"] | None = "float32",
-        seed: int = 0,
     ) -> None:
-        check_settings(dim, codec, seed, MAX_DIM, ("int8",))
+        check_settings(dim, codec, 0, MAX_DIM, ("int8",))
         if not isinstance(metric, str):
             raise TypeError(f"metric: expected str, got {type(metric).__name__}")
         if rescore not in (None, "float32"):
@@ -66,14 +64,11 @@ class HNSWIndex(BaseIndex):
         self.m = check_k(m, "m")
         self.ef_construction = check_k(ef_construction, "ef_construction")
         self.codec = codec
-        self.seed = operator.index(seed)
         self.rescore = rescore
         self._widths: dict[
             tuple[float, int], tuple[int, int]
         ] = {}  # what calibrate() found, and at which change
-        self._native = _core.HNSWIndex(
-            self.dim, metric, self.m, self.ef_construction, self.seed, rescore is not None
-        )
+        self._native = _core.HNSWIndex(self.dim, metric, self.m, self.ef_construction, rescore is not None)
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
         """Add vectors, or replace those whose id is there. All or nothing.
