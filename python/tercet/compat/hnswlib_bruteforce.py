@@ -103,7 +103,7 @@ class BFIndex:
         return len(self._ready())
 
     def _new(self) -> FlatIndex:
-        return FlatIndex(self._dim, metric=inputs.METRICS[self._space])  # type: ignore[arg-type]
+        return FlatIndex(self._dim, metric=inputs.METRICS[self._space])
 
     def _ready(self) -> FlatIndex:
         if self._index is None:

@@ -14,6 +14,7 @@ from tercet.compat.hnswlib_file import Contents
 from tercet.indexes.base import check_settings
 from tercet.indexes.flat import FlatIndex
 from tercet.indexes.hnsw import HNSWIndex
+from tercet.indexes.vectors import Metric
 from tercet.scoring import check_integer
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 
 FULL = "The number of elements exceeds the specified limit"
 NOT_READY = "The index is not initiated: call init_index or load_index first."
-METRICS = {"l2": "l2", "ip": "dot", "cosine": "cosine"}  # of spaces
+METRICS: dict[str, Metric] = {"l2": "l2", "ip": "dot", "cosine": "cosine"}  # of spaces
 
 _TOO_FEW = "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
 _MAX_EF_CONSTRUCTION = 1 << 16  # a wider search finds no better neighbours, and takes its memory
@@ -59,7 +60,7 @@ def new_graph(space: str, dim: int, m: int, ef_construction: int) -> HNSWIndex:
     if not 2 <= m <= 128:
         raise ValueError(f"M: expected 2 to 128, got {m}")
     width = min(max(ef_construction, m), _MAX_EF_CONSTRUCTION)
-    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width)  # type: ignore[arg-type]
+    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width)
 
 
 def as_count(value: Any, name: str) -> int:
