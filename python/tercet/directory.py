@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tercet.indexes.storage import TEMPORARY, replace_file
+from tercet.indexes.storage import is_temporary, replace_file
 
 __all__ = [
     "DOCUMENTS",
@@ -144,11 +144,6 @@ def index_name(generation: int) -> str:
 def is_ours(name: str) -> bool:
     """Tell whether a directory entry is one that tercet wrote, the manifest aside."""
     return name in (LOCK, *_DATABASE) or _INDEX_NAME.fullmatch(name) is not None or is_temporary(name)
-
-
-def is_temporary(name: str) -> bool:
-    """Tell whether a directory entry is a file that a writer has not finished."""
-    return name.startswith(".tercet-") and name.endswith(TEMPORARY)
 
 
 def remove_stale(directory: Path, current: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,64 @@ def test_settings(module: Any) -> None:
         module.Index("manhattan", 8)
 
 
+@pytest.mark.parametrize("kind", ["Index", "BFIndex"])
+def test_other_attributes(module: Any, kind: str) -> None:
+    index = getattr(module, kind)("l2", 8)
+    for name in ("num_thread", "Ef", "max_element", "_threads_"):
+        with pytest.raises(AttributeError):
+            setattr(index, name, 2)
+    assert not hasattr(index, "__dict__")
+    assert weakref.ref(index)() is index
+    index.num_threads = 3
+    for wrong in ("a", 1.5, None):
+        with pytest.raises(TypeError):
+            index.num_threads = wrong
+    with pytest.raises(AttributeError):
+        del index.num_threads
+    assert index.num_threads == 3
+
+
+def test_numbers(module: Any) -> None:
+    rows = vectors(30)
+    index = made(module, rows, spare=5)
+    flat = module.BFIndex("l2", 16)
+    flat.init_index(30)
+    flat.add_items(rows)
+    for one in (index, flat):
+        for k in (True, np.True_, np.int32(1), np.array(1)):
+            assert one.knn_query(rows[:3], k, True)[0].tolist() == [[0], [1], [2]]
+        assert one.knn_query(rows[:3], False)[0].shape == (3, 0)
+        assert one.knn_query(rows[:3], 1, -5)[0].shape == (3, 1)
+        for wrong in (-1, 2.0, "2", None, [2]):
+            with pytest.raises(TypeError):
+                one.knn_query(rows[:3], wrong)
+    for call in (
+        index.mark_deleted,
+        index.unmark_deleted,
+        index.set_ef,
+        index.resize_index,
+        flat.delete_vector,
+        module.Index("l2", 16).init_index,
+        module.BFIndex("l2", 16).init_index,
+        lambda x: module.Index("l2", 16).init_index(5, M=x),
+        lambda x: module.Index("l2", 16).init_index(5, random_seed=x),
+        lambda x: setattr(index, "ef", x),
+        lambda x: module.Index("l2", 16).load_index("none", x),
+    ):
+        for wrong in (-1, 2.0, "2", None, [2]):
+            with pytest.raises(TypeError):
+                call(wrong)
+    index.mark_deleted(True)
+    flat.delete_vector(True)
+    for one in (index, flat):
+        assert 1 not in one.knn_query(rows, 20)[0]
+    index.ef = True
+    assert index.ef == 1
+    for label in (2**63 - 1, 2**63):
+        with pytest.raises(RuntimeError, match="Label not found"):
+            index.mark_deleted(label)
+
+
 def test_items(module: Any) -> None:
     rows = vectors(60)
     index = made(module, rows, np.arange(60) + 100)
@@ -143,6 +202,8 @@ def test_items(module: Any) -> None:
     assert got.dtype == np.float32
     assert np.array_equal(got, rows[[5, 0]])
     assert index.get_items(np.array([103]), return_type="list") == rows[3:4].tolist()
+    assert np.array_equal(index.get_items((101, 101, 100, 101)), rows[[1, 1, 0, 1]])
+    assert index.get_items([159, 159], return_type="list") == rows[[59, 59]].tolist()
     assert index.get_items().shape == index.get_items([]).shape == (0,)
     unit = made(module, rows, space="cosine")
     np.testing.assert_allclose(unit.get_items([4])[0], rows[4] / np.linalg.norm(rows[4]), atol=1e-6)
@@ -150,6 +211,11 @@ def test_items(module: Any) -> None:
         index.get_items([5])
     with pytest.raises(ValueError, match="get_items accepts a list of indices"):
         index.get_items(105)
+    with pytest.raises(OverflowError):
+        index.get_items([-1])
+    if module is ours:  # hnswlib gives as many as there are rows
+        with pytest.raises(ValueError, match=r"expected one dimension, got shape \[2, 1\]"):
+            index.get_items(np.array([[100], [101]]))
     with pytest.raises(ValueError, match='return_type should be "numpy" or "list"'):
         index.get_items([105], return_type="tuple")
 
@@ -364,6 +430,25 @@ def test_copies(module: Any, other: Any) -> None:
     fresh = pickle.loads(pickle.dumps(module.Index("ip", 5)))
     assert (fresh.space, fresh.dim, fresh.element_count) == ("ip", 5, 0)
     fresh.init_index(3)
+
+
+def test_an_exact_index_is_not_copied(module: Any) -> None:
+    index = module.BFIndex("l2", 16)
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"cannot pickle 'hnswlib\.BFIndex' object"):
+            attempt(index)
+
+
+def test_paths_may_be_bytes(module: Any, tmp_path: Path) -> None:
+    path = bytes(tmp_path / "index.bin")
+    for kind in ("Index", "BFIndex"):
+        index = getattr(module, kind)("l2", 16)
+        index.init_index(5)
+        index.add_items(vectors(5))
+        index.save_index(path)
+        again = getattr(module, kind)("l2", 16)
+        again.load_index(path)
+        assert again.get_current_count() == 5
 
 
 def test_threads(module: Any) -> None:

@@ -84,7 +84,8 @@ def answers(index: Any) -> list[Any]:
     given = queries[:, None] if isinstance(index, MultiVectorIndex) else queries
     some = {"candidates": 12} if isinstance(index, MultiVectorIndex) else {}
     hits = index.search(given, 9, **some)
-    exact = index.search(given, 9, exact=True) if isinstance(index, HNSWIndex) else hits
+    graph = isinstance(index, HNSWIndex)
+    exact = index.search(given, 9, exact=True) if graph and index.rescore else hits
     values = index.get(index.ids)
     values = values.values if isinstance(index, MultiVectorIndex) else values
     return [hits.ids, hits.scores, exact.ids, exact.scores, values, index.ids]

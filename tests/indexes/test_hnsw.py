@@ -247,6 +247,42 @@ def test_the_estimate_is_that_of_new_queries() -> None:
         assert abs(index.estimate_recall(ef) - recall(got, want)) < 0.15
 
 
+def test_recall_of_given_queries() -> None:
+    """Queries that are unlike the vectors need more than vectors of the index do."""
+    rows, strange = vectors(8000, 48), vectors(300, 48, 3, clusters=1) - vectors(300, 48, 4)
+    index = HNSWIndex(48, m=6, ef_construction=40)
+    index.add(rows, [f"text {i}" for i in range(8000)])
+    want = index.search(strange, 10, exact=True).ids
+    for ef in (20, 80):
+        got, _ = one_by_one(index, strange, 10, ef=ef)
+        assert index.estimate_recall(ef, queries=strange) == pytest.approx(recall(got, want))
+    usual, width = index.calibrate(0.95), index.calibrate(0.95, queries=strange)
+    assert width > usual
+    assert index.calibrate(0.95) == usual  # is not that of other queries
+    got, _ = one_by_one(index, strange, 10, ef=width)
+    assert recall(got, want) >= 0.95
+    assert index.estimate_recall(9000, 9000, queries=strange[0]) == 1
+    assert HNSWIndex(48).estimate_recall(20, queries=strange) == 1
+    with pytest.raises(ValueError, match="queries: expected 48 dimensions, got 47"):
+        index.calibrate(0.95, queries=strange[:, 1:])
+    with pytest.raises(ValueError, match="queries: expected at least one row"):
+        index.estimate_recall(20, queries=strange[:0])
+
+
+def test_codes_alone_prove_nothing() -> None:
+    """There is no exact search, as in a FlatIndex; recall is measured against the best by their codes."""
+    index, queries = HNSWIndex(32, m=8, rescore=None), vectors(100, 32, 1)
+    index.add(vectors(3000, 32))
+    with pytest.raises(
+        ValueError, match=r"exact: codec 'int8' does not keep the vectors; .* rescore='float32'"
+    ):
+        index.search(queries, exact=True)
+    for given in (None, queries):
+        assert index.estimate_recall(10, queries=given) < 0.99
+        assert index.estimate_recall(3000, queries=given) > 0.999
+        assert index.estimate_recall(index.calibrate(0.98, queries=given), queries=given) >= 0.98
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -254,16 +290,36 @@ def test_the_estimate_is_that_of_new_queries() -> None:
         ({"m": 129}, ValueError, "m: expected 2 to 128, got 129"),
         ({"m": 2.5}, TypeError, "m"),
         ({"ef_construction": 0}, ValueError, "ef_construction"),
-        ({"codec": "int4"}, ValueError, "codec: expected one of int8, got 'int4'"),
+        ({"codec": "int4"}, ValueError, "codec: expected one of int8, float32, got 'int4'"),
         ({"rescore": "int8"}, ValueError, "rescore: expected 'float32' or None, got 'int8'"),
-        ({"metric": "manhattan"}, ValueError, "metric"),
+        ({"metric": "manhattan"}, ValueError, "metric: expected 'cosine', 'dot' or 'l2', got 'manhattan'$"),
         ({"metric": 3}, TypeError, "metric: expected str"),
         ({"dim": 0}, ValueError, "dim"),
+        ({"seed": 0}, TypeError, "seed"),  # there is no randomness
     ],
 )
 def test_bad_settings(options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         HNSWIndex(**{"dim": 8, **options})
+
+
+@pytest.mark.parametrize("cls", [FlatIndex, HNSWIndex])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ip", "dot"),
+        ("inner_product", "dot"),
+        ("Dot", "dot"),
+        ("euclidean", "l2"),
+        ("L2", "l2"),
+        ("squared-euclidean", "l2"),
+        ("cosine similarity", "cosine"),
+        ("angular", "cosine"),
+    ],
+)
+def test_metrics_by_other_names(cls: Any, name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"got '{name}'; did you mean '{meant}'\\?"):
+        cls(8, metric=name)
 
 
 def test_bad_arguments() -> None:
@@ -282,7 +338,14 @@ def test_bad_arguments() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+    for wrong in ("a", None, True, [0.9], 1j):
+        with pytest.raises(TypeError, match="target_recall: expected a number, got"):
+            index.calibrate(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="target_recall: expected a number, got str"):
+        index.search(query, target_recall="a")  # type: ignore[arg-type]
     assert len(index) == 10
+    index.add(vectors(100, 8))
+    assert index.calibrate(np.float32(0.5)) == 10
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -244,6 +248,75 @@ def test_interrupted_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     assert os.listdir(tmp_path) == ["x"]
     assert same_index(tercet.open(tmp_path / "x"), index)
+
+
+WRITER = """if True:
+    import os, signal, sys
+    import numpy as np, tercet
+    index = tercet.FlatIndex(6)
+    index.add(np.ones((3, 6), "float32"))
+    def stop(*_):  # the file is written, but not in its place
+        print("writing", flush=True)
+        sys.stdin.readline()
+    os.fsync = stop
+    index.save(sys.argv[1])
+"""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process, in the midst of saving."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], text=True, **pipes) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "writing\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def temporaries(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.endswith(".tmp")]
+
+
+@posix
+def test_what_a_killed_writer_leaves_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".tercet-of-mine").write_bytes(b"not ours")
+    for _ in range(2):
+        with writing(tmp_path / "x") as process:
+            process.kill()
+        assert len(temporaries(tmp_path)) == 1  # the second removes that of the first
+    fill(FlatIndex(6), 2).save(tmp_path / "y")
+    assert sorted(os.listdir(tmp_path)) == [".tercet-of-mine", "y"]
+
+
+@posix
+def test_what_a_living_writer_writes_is_not_removed(tmp_path: Path) -> None:
+    with writing(tmp_path / "x") as process, ThreadPoolExecutor() as threads:
+        (left,) = temporaries(tmp_path)
+        saved = threads.submit(fill(FlatIndex(6), 2).save, tmp_path / "y")
+        with pytest.raises(TimeoutError):
+            saved.result(0.3)  # waits for the other
+        assert temporaries(tmp_path) == [left]
+        process.communicate("go on\n", timeout=60)
+        saved.result(60)
+    assert process.returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["x", "y"]
+    assert (len(tercet.open(tmp_path / "x")), len(tercet.open(tmp_path / "y"))) == (3, 2)
+
+
+@posix
+def test_nothing_is_removed_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refuse(*_: Any) -> None:
+        raise OSError("no locks on this file system")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".tercet-0123456789abcdef.tmp").write_bytes(b"somebody may be writing it")
+    fill(FlatIndex(6), 2).save(tmp_path / "x")
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_an_open_index_does_not_change_with_its_file(tmp_path: Path) -> None:

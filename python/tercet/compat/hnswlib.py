@@ -30,7 +30,6 @@ from tercet.compat.hnswlib_graph import layers_of, levels_of
 from tercet.compat.hnswlib_state import from_state, read_any, to_state
 from tercet.compat.hnswlib_store import DEFAULT_EF, LEAST, Store
 from tercet.indexes.hnsw import HNSWIndex
-from tercet.scoring import check_integer
 
 __all__ = ["BFIndex", "Index"]
 
@@ -45,6 +44,8 @@ class Index(Store):
         space: ``"l2"`` (squared distances), ``"ip"`` (1 - dot product) or ``"cosine"`` (1 - cosine).
         dim: number of dimensions.
     """
+
+    __slots__ = ()
 
     def __init__(self, space: Any = None, dim: Any = None, *, params: Any = None, index: Any = None) -> None:
         source: Any = next((x for x in (params, index, space) if x is not None), None)
@@ -68,7 +69,7 @@ class Index(Store):
             capacity, m = inputs.as_count(max_elements, "max_elements"), inputs.as_count(M, "M")
             width = max(inputs.as_count(ef_construction, "ef_construction"), m)
             seed = inputs.as_count(random_seed, "random_seed")
-            self._index = inputs.new_graph(self._space, self._dim, m, width, seed)
+            self._index = inputs.new_graph(self._space, self._dim, m, width)
             self._m, self._ef_construction, self._capacity, self._seed = m, width, capacity, seed
             self._replaces = bool(allow_replace_deleted)
 
@@ -122,7 +123,10 @@ class Index(Store):
             raise ValueError('return_type should be "numpy" or "list"')
         labels = inputs.as_labels([] if ids is None else ids)
         if labels.ndim != 1:
-            raise ValueError("get_items accepts a list of indices and returns a list of vectors")
+            raise ValueError(
+                "get_items accepts a list of indices and returns a list of vectors: expected one dimension, "
+                f"got shape {list(labels.shape)}"
+            )
         try:
             rows = self._ready().get(labels) if len(labels) else np.empty(0, np.float32)
         except KeyError as e:
@@ -179,7 +183,7 @@ class Index(Store):
 
     def set_num_threads(self, num_threads: int) -> None:
         """Set how many threads to use by default; all if it is not positive."""
-        self._threads = check_integer(num_threads, "num_threads")
+        self._threads = inputs.as_integer(num_threads, "num_threads")
 
     def index_file_size(self) -> int:
         """Return how many bytes :meth:`save_index` writes."""
@@ -187,7 +191,7 @@ class Index(Store):
         return file_size(self._dim, self._m, levels_of(self.element_count, self._m, self._seed))
 
     def save_index(
-        self, path_to_index: str | os.PathLike[str], *, format: Literal["hnswlib", "tercet"] = "hnswlib"
+        self, path_to_index: inputs.Path, *, format: Literal["hnswlib", "tercet"] = "hnswlib"
     ) -> None:
         """Write the index to one file, atomically.
 
@@ -199,18 +203,19 @@ class Index(Store):
         """
         if format not in ("hnswlib", "tercet"):
             raise ValueError(f"format: expected 'hnswlib' or 'tercet', got {format!r}")
+        path = os.fsdecode(path_to_index)
         with self._change:
             index = self._ready()
             if format == "tercet":
-                return index.save(path_to_index)
+                return index.save(path)
             contents = self._contents()
             levels = levels_of(len(contents.labels), self._m, self._seed)
             layers = layers_of(contents, index, levels)
-        write(path_to_index, contents, layers, int(levels.argmax()) if len(levels) else 0)
+        write(path, contents, layers, int(levels.argmax()) if len(levels) else 0)
 
     def load_index(
         self,
-        path_to_index: str | os.PathLike[str],
+        path_to_index: inputs.Path,
         max_elements: int = 0,
         allow_replace_deleted: bool = False,
     ) -> None:
@@ -219,7 +224,7 @@ class Index(Store):
         ``max_elements`` is used if the vectors fit, else that of the file. ``ef`` is 10 again.
         """
         wanted = inputs.as_count(max_elements, "max_elements")
-        loaded = read_any(path_to_index, self._space, self._dim)
+        loaded = read_any(os.fsdecode(path_to_index), self._space, self._dim)
         with self._change:
             if self._index is not None:
                 warnings.warn("load_index for an already initiated index: the old one is gone", stacklevel=2)

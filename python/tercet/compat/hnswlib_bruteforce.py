@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tercet.compat import hnswlib_inputs as inputs
 from tercet.compat.hnswlib_file import Contents, read_flat, write_flat
 from tercet.indexes.flat import FlatIndex
-from tercet.scoring import check_integer, cpu_info
+from tercet.scoring import cpu_info
 
 __all__ = ["BFIndex"]
 
@@ -25,12 +25,14 @@ class BFIndex:
         dim: number of dimensions.
     """
 
+    __slots__ = ("__weakref__", "_added", "_capacity", "_change", "_dim", "_index", "_space", "_threads")
+
     def __init__(self, space: str, dim: int) -> None:
         self._space, self._dim = inputs.check_space(space, dim)
         self._index: FlatIndex | None = None
         self._capacity = self._added = 0
         self._change = threading.RLock()
-        self.num_threads = int(cpu_info()["threads"])
+        self._threads = int(cpu_info()["threads"])
 
     def init_index(self, max_elements: int) -> None:
         """Make the index, for up to ``max_elements`` vectors."""
@@ -52,7 +54,7 @@ class BFIndex:
             if len(index) + new > self._capacity:
                 raise RuntimeError(f"{inputs.FULL} of {self._capacity}")
             if len(rows):
-                index.add(rows[which], labels[which], threads=inputs.as_threads(-1, self.num_threads))
+                index.add(rows[which], labels[which], threads=inputs.as_threads(-1, self._threads))
             self._added += len(rows)
 
     def knn_query(
@@ -60,32 +62,33 @@ class BFIndex:
     ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float32]]:
         """Return the labels and distances of the ``k`` nearest, ``[n, k]``; RuntimeError if fewer."""
         index, count = self._ready(), inputs.as_count(k, "k")
-        threads = inputs.as_threads(num_threads, self.num_threads)
+        threads = inputs.as_threads(num_threads, self._threads)
         return inputs.nearest(index, inputs.as_matrix(data, self._dim), count, filter, threads=threads)
 
     def delete_vector(self, label: int) -> None:
         """Remove a vector, if it is there."""
         with self._change:
-            if inputs.as_label(label) in self._ready():
-                self._ready().remove([label])
+            index, one = self._ready(), inputs.as_count(label, "label")
+            if one in index:
+                index.remove([one])
 
     def set_num_threads(self, num_threads: int) -> None:
         """Set how many threads to use by default; all if it is not positive."""
-        self.num_threads = check_integer(num_threads, "num_threads")
+        self._threads = inputs.as_integer(num_threads, "num_threads")
 
-    def save_index(self, path_to_index: str | os.PathLike[str]) -> None:
+    def save_index(self, path_to_index: inputs.Path) -> None:
         """Write a file in hnswlib's format, atomically."""
         with self._change:
             index = self._ready()
             labels = inputs.join_labels(index)
             deleted = np.zeros(len(labels), bool)
             contents = Contents(labels, index.get(labels), deleted, self._capacity)
-        write_flat(path_to_index, contents)
+        write_flat(os.fsdecode(path_to_index), contents)
 
-    def load_index(self, path_to_index: str | os.PathLike[str], max_elements: int = 0) -> None:
+    def load_index(self, path_to_index: inputs.Path, max_elements: int = 0) -> None:
         """Read a file that ``BFIndex.save_index`` wrote, hnswlib's or this one's."""
         wanted = inputs.as_count(max_elements, "max_elements")
-        contents = inputs.reading(read_flat, path_to_index, self._dim)
+        contents = inputs.reading(read_flat, os.fsdecode(path_to_index), self._dim)
         index = self._new()
         if len(contents.labels):
             index.add(contents.vectors, contents.labels)
@@ -103,12 +106,18 @@ class BFIndex:
         return len(self._ready())
 
     def _new(self) -> FlatIndex:
-        return FlatIndex(self._dim, metric=inputs.METRICS[self._space])  # type: ignore[arg-type]
+        return FlatIndex(self._dim, metric=inputs.METRICS[self._space])
 
     def _ready(self) -> FlatIndex:
         if self._index is None:
             raise RuntimeError(inputs.NOT_READY)
         return self._index
 
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled and copied, as hnswlib's does."""
+        raise TypeError("cannot pickle 'hnswlib.BFIndex' object: save_index and load_index do that")
+
     def __repr__(self) -> str:
         return f"<hnswlib.BFIndex(space='{self._space}', dim={self._dim})>"
+
+    num_threads = property(lambda self: self._threads, set_num_threads, doc="See :meth:`set_num_threads`.")

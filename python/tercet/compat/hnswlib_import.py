@@ -40,14 +40,14 @@ def from_hnswlib(
         raise ValueError(f"space: expected 'l2', 'ip' or 'cosine', got {space!r}")
     name, dim = check_space(space, dim)
     contents = read(path, dim)
-    index = graph_for(contents, name, 0)
+    index = graph_for(contents, name)
     live = ~contents.deleted
     if live.any():
         index.add(contents.vectors[live], contents.labels[live], threads=threads)
     return index
 
 
-def graph_for(contents: Contents, space: str, seed: int) -> HNSWIndex:
+def graph_for(contents: Contents, space: str) -> HNSWIndex:
     """Return an empty index of the settings of a file, as far as tercet's go."""
     m = min(max(contents.m, 2), 128)
-    return new_graph(space, contents.vectors.shape[1], m, contents.ef_construction, seed)
+    return new_graph(space, contents.vectors.shape[1], m, contents.ef_construction)

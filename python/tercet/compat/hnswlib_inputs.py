@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,17 @@ from tercet.compat.hnswlib_file import Contents
 from tercet.indexes.base import check_settings
 from tercet.indexes.flat import FlatIndex
 from tercet.indexes.hnsw import HNSWIndex
+from tercet.indexes.vectors import Metric
 from tercet.scoring import check_integer
 
 __all__ = [
     "FULL",
     "METRICS",
     "NOT_READY",
+    "Path",
     "allowed_ids",
     "as_count",
-    "as_label",
+    "as_integer",
     "as_labels",
     "as_matrix",
     "as_threads",
@@ -38,7 +40,9 @@ __all__ = [
 
 FULL = "The number of elements exceeds the specified limit"
 NOT_READY = "The index is not initiated: call init_index or load_index first."
-METRICS = {"l2": "l2", "ip": "dot", "cosine": "cosine"}  # of spaces
+METRICS: dict[str, Metric] = {"l2": "l2", "ip": "dot", "cosine": "cosine"}  # of spaces
+
+Path: TypeAlias = str | bytes | os.PathLike[str]
 
 _TOO_FEW = "Cannot return the results in a contiguous 2D array. Probably ef or M is too small"
 _MAX_EF_CONSTRUCTION = 1 << 16  # a wider search finds no better neighbours, and takes its memory
@@ -54,25 +58,30 @@ def check_space(space: Any, dim: Any) -> tuple[str, int]:
     return space, check_integer(dim, "dim")
 
 
-def new_graph(space: str, dim: int, m: int, ef_construction: int, seed: int) -> HNSWIndex:
+def new_graph(space: str, dim: int, m: int, ef_construction: int) -> HNSWIndex:
     """Return an empty index; its originals are kept, so that distances are theirs."""
     if not 2 <= m <= 128:
         raise ValueError(f"M: expected 2 to 128, got {m}")
     width = min(max(ef_construction, m), _MAX_EF_CONSTRUCTION)
-    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width, seed=seed)  # type: ignore[arg-type]
+    return HNSWIndex(dim, metric=METRICS[space], m=m, ef_construction=width)
+
+
+def as_integer(value: Any, name: str) -> int:
+    """Return an integer, which for hnswlib a bool is too."""
+    return check_integer(int(value) if isinstance(value, (bool, np.bool_)) else value, name)
 
 
 def as_count(value: Any, name: str) -> int:
-    """Return an integer that is not negative."""
-    count = check_integer(value, name)
+    """Return an integer that is not negative; TypeError for another, as hnswlib has it."""
+    count = as_integer(value, name)
     if count < 0:
-        raise ValueError(f"{name}: expected at least 0, got {count}")
+        raise TypeError(f"{name}: expected an integer of at least 0, got {count}")
     return count
 
 
 def as_threads(num_threads: Any, default: int) -> int | None:
     """Return how many threads to use, None for all: the default if it is not positive."""
-    count = check_integer(num_threads, "num_threads")
+    count = as_integer(num_threads, "num_threads")
     count = count if count > 0 else default
     return min(count, 4096) if count > 0 else None
 
@@ -91,16 +100,6 @@ def as_matrix(data: Any, dim: int) -> npt.NDArray[np.float32]:
     return rows
 
 
-def as_label(label: Any) -> int:
-    """Return one label."""
-    value = check_integer(label, "label")
-    if value < 0:
-        raise OverflowError(f"label: expected 0 or more, got {value}")
-    if value >= 2**63:
-        raise ValueError(f"label: expected less than 2**63, got {value}")
-    return value
-
-
 def as_labels(ids: Any) -> npt.NDArray[np.int64]:
     """Return labels, of any rank.
 
@@ -116,14 +115,18 @@ def as_labels(ids: Any) -> npt.NDArray[np.int64]:
         if any(isinstance(x, float) and not x.is_integer() for x in values):
             raise ValueError("ids: expected whole numbers")
         whole = [int(x) for x in values]
-        outside = [x for x in whole if not 0 <= x < 2**63]
-        if outside:
-            as_label(outside[0])
+        _check_range(min(whole), max(whole))
         given = np.asarray(whole, np.int64).reshape(given.shape)
     if given.size:
-        as_label(int(given.min()))
-        as_label(int(given.max()))
+        _check_range(int(given.min()), int(given.max()))
     return given.astype(np.int64)
+
+
+def _check_range(smallest: int, largest: int) -> None:
+    if smallest < 0:
+        raise OverflowError(f"label: expected 0 or more, got {smallest}")
+    if largest >= 2**63:
+        raise ValueError(f"label: expected less than 2**63, got {largest}")
 
 
 def rows_of(ids: Any, count: int) -> npt.NDArray[np.int64]:

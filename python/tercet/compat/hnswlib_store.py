@@ -22,7 +22,24 @@ LEAST = 10  # hits looked for at once
 
 
 class Store:
-    """The state of an ``Index``."""
+    """The state of an ``Index``, which has no other attributes: one that is misspelt is an error."""
+
+    __slots__ = (
+        "__weakref__",
+        "_added",
+        "_capacity",
+        "_change",
+        "_deleted",
+        "_dim",
+        "_ef",
+        "_ef_construction",
+        "_index",
+        "_m",
+        "_replaces",
+        "_seed",
+        "_space",
+        "_threads",
+    )
 
     def _reset(self, space: str, dim: int) -> None:
         self._space, self._dim = space, dim
@@ -53,7 +70,7 @@ class Store:
         return label in self._deleted or label in self._ready()
 
     def _known(self, label: Any) -> int:
-        one = inputs.as_label(label)
+        one = inputs.as_count(label, "label")
         if not self._has(one):
             raise RuntimeError(f"Label not found: {one}")
         return one
@@ -75,7 +92,7 @@ class Store:
         return again + places
 
     def _fill(self, contents: Contents) -> None:
-        index = graph_for(contents, self._space, self._seed)
+        index = graph_for(contents, self._space)
         live, gone = ~contents.deleted, contents.deleted
         if live.any():
             index.add(

@@ -43,8 +43,13 @@ class BaseIndex(ABC):
 
     _native: _core.FlatIndex | _core.HNSWIndex | _core.MultiVectorIndex
     dim: int
-    codec: str
-    seed: int
+    _codec: str
+    seed: int  # where the codec has a random rotation
+
+    @property
+    def codec(self) -> str:
+        """How vectors are stored."""
+        return self._codec
 
     def remove(self, ids: Any) -> None:
         """Remove ids: gone for every later search.

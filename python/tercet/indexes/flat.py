@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
-from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
-from tercet.indexes.base import BaseIndex, Codec, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.arrays import MAX_DIM
+from tercet.indexes.base import Codec, as_filters, as_ids, check_settings, id_array
+from tercet.indexes.vectors import Metric, VectorIndex, check_metric, check_rescore
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # of Python 3.11
 __all__ = ["FlatIndex"]
 
 
-class FlatIndex(BaseIndex):
+class FlatIndex(VectorIndex):
     """An exact index of one vector per document.
 
     Searches may run from several threads at once; ``add`` and ``remove`` wait for them.
@@ -44,21 +45,19 @@ class FlatIndex(BaseIndex):
         self,
         dim: int,
         *,
-        metric: Literal["cosine", "dot", "l2"] = "cosine",
+        metric: Metric = "cosine",
         codec: Codec = "float32",
         seed: int = 0,
         rescore: Literal["float32"] | None = None,
     ) -> None:
         check_settings(dim, codec, seed, MAX_DIM)
-        if not isinstance(metric, str):
-            raise TypeError(f"metric: expected str, got {type(metric).__name__}")
-        if rescore not in (None, "float32"):
-            raise ValueError(f"rescore: expected 'float32' or None, got {rescore!r}")
+        check_metric(metric)
+        check_rescore(rescore)
         if rescore is not None and codec == "float32":
             raise ValueError("rescore: codec 'float32' keeps the vectors already; expected another codec")
         self.dim = operator.index(dim)
         self.metric = metric
-        self.codec = codec
+        self._codec = codec
         self.seed = operator.index(seed)
         self.rescore = rescore
         self._native = _core.FlatIndex(self.dim, metric, codec, self.seed, rescore is not None)
@@ -79,11 +78,8 @@ class FlatIndex(BaseIndex):
             ValueError: wrong dimensions or rank, no rows, a value that is not finite, an id given twice.
             TypeError: a dtype that would lose data, ids of the other kind.
         """
-        rows = as_rows(vectors, "vectors")
-        check_dim(rows, self.dim, "vectors")
-        if len(rows.data) == 0:
-            raise ValueError("vectors: expected at least one row, got none")
-        return id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
+        rows = self._rows(vectors, "vectors")
+        return id_array(self._native.add(rows, as_ids(ids), check_threads(threads)))
 
     def search(
         self,
@@ -112,25 +108,10 @@ class FlatIndex(BaseIndex):
         Raises:
             ValueError: ``exact`` of an index that does not keep the vectors.
         """
-        if exact and self.rescore is None and self.codec != "float32":
-            raise ValueError(
-                f"exact: codec {self.codec!r} does not keep the vectors; the index needs rescore='float32'"
-            )
-        rows = as_rows(queries, "queries")
-        check_dim(rows, self.dim, "queries")
-        if len(rows.data) == 0:
-            raise ValueError("queries: expected at least one row, got none")
-        data = np.ascontiguousarray(as_float32(rows).data)
-        filters = as_filters(filter, len(data))
-        return Hits(*self._native.search(data, check_k(k), filters, bool(exact), check_threads(threads)))
-
-    def get(self, ids: Any) -> npt.NDArray[np.float32]:
-        """Return the stored vectors of ids, ``float32[n, dim]``: those kept for rescoring, or decoded codes.
-
-        Raises:
-            KeyError: unknown ids; names them.
-        """
-        return self._native.get(required_ids(ids))
+        self._check_exact(exact)
+        rows = np.ascontiguousarray(self._rows(queries, "queries"))
+        filters = as_filters(filter, len(rows))
+        return Hits(*self._native.search(rows, check_k(k), filters, bool(exact), check_threads(threads)))
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings; with ``rescore`` also how many queries rescored how many rows."""

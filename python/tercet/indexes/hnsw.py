@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
-from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
-from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.arrays import MAX_DIM
+from tercet.indexes.base import as_filters, as_ids, check_settings, id_array
+from tercet.indexes.recall import RecallOf, recall_for_queries, recall_for_vectors
+from tercet.indexes.vectors import Metric, VectorIndex, check_metric, check_rescore
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
@@ -20,10 +22,9 @@ if TYPE_CHECKING:  # of Python 3.11
 __all__ = ["HNSWIndex"]
 
 DEFAULT_EF = 64
-SAMPLE = 256  # vectors that ef is calibrated on
 
 
-class HNSWIndex(BaseIndex):
+class HNSWIndex(VectorIndex):
     """A graph of one vector per document: finds most of the best in a fraction of an exact search's time.
 
     A navigable small-world graph (Malkov and Yashunin 2016) with one upper layer, over int8 codes; the best
@@ -37,10 +38,13 @@ class HNSWIndex(BaseIndex):
             ``"l2"`` (scores are negative squared distances).
         m: a node has up to ``2 m`` neighbours. More find more, and take more memory.
         ef_construction: how many candidates the neighbours of a new vector are chosen from.
-        codec: how vectors are stored for the graph: ``"int8"`` (a byte a dimension, and a 2-byte scale).
+        codec: what the graph is walked by: ``"int8"`` (a byte a dimension, and a 2-byte scale), or the
+            ``"float32"`` vectors. Codes of vectors that differ by little, in view of their largest value
+            (positions on a map, data far from the origin), are all alike: where :meth:`add` finds that, it
+            builds the graph anew without codes, and :attr:`codec` says so.
         rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
-            keeps the codes alone, at a fifth of the memory and a little less recall.
-        seed: for later use; the graph has no randomness.
+            keeps the codes alone, at a fifth of the memory and a little less recall, and cannot do without
+            them.
     """
 
     _native: _core.HNSWIndex
@@ -49,33 +53,29 @@ class HNSWIndex(BaseIndex):
         self,
         dim: int,
         *,
-        metric: Literal["cosine", "dot", "l2"] = "cosine",
+        metric: Metric = "cosine",
         m: int = 16,
         ef_construction: int = 100,
         codec: Literal["int8", "float32"] = "int8",
         rescore: Literal["float32"] | None = "float32",
-        seed: int = 0,
     ) -> None:
-        check_settings(dim, codec, seed, MAX_DIM, ("int8", "float32"))
-        if not isinstance(metric, str):
-            raise TypeError(f"metric: expected str, got {type(metric).__name__}")
-        if rescore not in (None, "float32"):
-            raise ValueError(f"rescore: expected 'float32' or None, got {rescore!r}")
+        check_settings(dim, codec, 0, MAX_DIM, ("int8", "float32"))
+        check_metric(metric)
+        check_rescore(rescore)
         self.dim = operator.index(dim)
         self.metric = metric
         self.m = check_k(m, "m")
         self.ef_construction = check_k(ef_construction, "ef_construction")
-        self.seed = operator.index(seed)
         self.rescore = rescore
-        self._widths: dict[
-            tuple[float, int], tuple[int, int]
-        ] = {}  # what calibrate() found, and at which change
+        # what calibrate() found for a recall and a k, and at which change of the index
+        self._widths: dict[tuple[float, int], tuple[int, int]] = {}
         self._native = _core.HNSWIndex(
             self.dim, metric, codec, self.m, self.ef_construction, rescore is not None
         )
 
     @property
-    def codec(self) -> str:  # type: ignore[override]
+    def codec(self) -> str:
+        """What the graph is walked by: ``"int8"``, or ``"float32"`` if codes do not tell the vectors apart."""
         return self._native.codec()
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
@@ -96,11 +96,8 @@ class HNSWIndex(BaseIndex):
             ValueError: wrong dimensions or rank, no rows, a value that is not finite, an id given twice.
             TypeError: a dtype that would lose data, ids of the other kind.
         """
-        rows = as_rows(vectors, "vectors")
-        check_dim(rows, self.dim, "vectors")
-        if len(rows.data) == 0:
-            raise ValueError("vectors: expected at least one row, got none")
-        return id_array(self._native.add(as_float32(rows).data, as_ids(ids), check_threads(threads)))
+        rows = self._rows(vectors, "vectors")
+        return id_array(self._native.add(rows, as_ids(ids), check_threads(threads)))
 
     def search(
         self,
@@ -126,16 +123,15 @@ class HNSWIndex(BaseIndex):
             target_recall: choose ``ef`` so that this part of the best ``k`` is found (:meth:`calibrate`).
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
-            exact: compare with every vector instead.
+            exact: compare with every vector instead. Needs ``rescore``.
             threads: how many to use; all by default.
 
         Raises:
-            ValueError: both ``ef`` and ``target_recall``, or one that is out of range.
+            ValueError: both ``ef`` and ``target_recall``, or one that is out of range; ``exact`` of an index
+                that does not keep the vectors.
         """
-        rows = as_rows(queries, "queries")
-        check_dim(rows, self.dim, "queries")
-        if len(rows.data) == 0:
-            raise ValueError("queries: expected at least one row, got none")
+        self._check_exact(exact)
+        rows = np.ascontiguousarray(self._rows(queries, "queries"))
         if ef is not None and target_recall is not None:
             raise ValueError("ef, target_recall: expected one of them, got both")
         count = check_k(k)
@@ -143,56 +139,57 @@ class HNSWIndex(BaseIndex):
             width = self.calibrate(target_recall, count)
         else:
             width = max(DEFAULT_EF, 2 * count) if ef is None else check_k(ef, "ef")
-        data = np.ascontiguousarray(as_float32(rows).data)
-        filters = as_filters(filter, len(data))
-        return Hits(*self._native.search(data, count, filters, width, bool(exact), check_threads(threads)))
+        filters = as_filters(filter, len(rows))
+        return Hits(*self._native.search(rows, count, filters, width, bool(exact), check_threads(threads)))
 
-    def get(self, ids: Any) -> npt.NDArray[np.float32]:
-        """Return the stored vectors of ids, ``float32[n, dim]``: those kept for rescoring, or decoded codes.
-
-        Raises:
-            KeyError: unknown ids; names them.
-        """
-        return self._native.get(required_ids(ids))
-
-    def calibrate(self, target_recall: float, k: int = 10) -> int:
+    def calibrate(self, target_recall: float, k: int = 10, *, queries: Any = None) -> int:
         """Return the smallest ``ef``, of steps of a quarter, that reaches a recall (:meth:`estimate_recall`).
 
-        The answer is kept until the index changes; finding it takes some hundred searches.
+        Finding it takes some hundred searches. Without ``queries`` the answer is kept until the index
+        changes; with them, give it to the searches: ``search(..., ef=)``.
+
+        Args:
+            target_recall: above 0, at most 1.
+            k: of the searches to come.
+            queries: as :meth:`estimate_recall` takes them.
 
         Raises:
             ValueError: ``target_recall`` outside (0, 1], or one that no ``ef`` reaches.
+            TypeError: ``target_recall`` that is no number.
         """
-        if not 0 < target_recall <= 1:
-            raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")
+        check_recall(target_recall)
         width, change = check_k(k), self._native.changes()
-        found, at = self._widths.get((target_recall, k), (0, -1))
-        if at == change:
+        found, at = self._widths.get((target_recall, width), (0, -1))
+        if at == change and queries is None:
             return found
-        while (recall := self.estimate_recall(width, k)) < target_recall:
+        recall_of = self._recall(width, queries)
+        while (recall := recall_of(width)) < target_recall:
             if width >= len(self):
                 raise ValueError(f"target_recall: {target_recall} is not reached, {recall:.3f} with any ef")
             width += max(1, width // 4)
-        self._widths[target_recall, k] = (width, change)
+        if queries is None:
+            self._widths[target_recall, check_k(k)] = (width, change)
         return width
 
-    def estimate_recall(self, ef: int, k: int = 10) -> float:
+    def estimate_recall(self, ef: int, k: int = 10, *, queries: Any = None) -> float:
         """Return the part of the best ``k`` that searches by the graph with this ``ef`` find.
 
-        256 vectors of the index are searched for, each as if it were not there itself: what is measured are
-        queries that are like the vectors. Others need more; to measure them, compare with ``exact=True``.
+        What the best are is found by comparing with all vectors, or without ``rescore`` with all codes.
+
+        Args:
+            ef: as :meth:`search` takes it.
+            k: how many.
+            queries: a sample of those to come, ``[nq, dim]`` or ``[dim]``, searched for one at a time: some
+                hundred will do. Without any, 256 vectors of the index are searched for, each as if it were
+                not there itself. Queries that are unlike the vectors, those of a text model say, need a
+                larger ``ef``: give a sample of them.
         """
-        ids = self.ids
-        if len(ids) < 2:
-            return 1.0
-        chosen = ids[np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(int)]
-        count = min(check_k(k), len(ids) - 1)
-        want = self.search(self.get(chosen), count + 1, exact=True)
-        got, _ = self._native.search_held_out(required_ids(chosen), count, max(check_k(ef, "ef"), count), 0)
-        found = 0
-        for own, best, hits in zip(chosen.tolist(), want.ids.tolist(), got.tolist(), strict=True):
-            found += len(set([i for i in best if i != own][:count]) & set(hits))
-        return found / (count * len(chosen))
+        return self._recall(check_k(k), queries)(check_k(ef, "ef"))
+
+    def _recall(self, k: int, queries: Any) -> RecallOf:
+        if queries is None:
+            return recall_for_vectors(self._native, k)
+        return recall_for_queries(self._native, np.ascontiguousarray(self._rows(queries, "queries")), k)
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings; the graph's mean number of neighbours, and what is removed."""
@@ -213,3 +210,12 @@ class HNSWIndex(BaseIndex):
 
     def __repr__(self) -> str:
         return f"HNSWIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"
+
+
+def check_recall(target_recall: Any) -> None:
+    """Raise unless this is a part of what is looked for, and not none of it."""
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(target_recall, bool) or not isinstance(target_recall, numbers):
+        raise TypeError(f"target_recall: expected a number, got {type(target_recall).__name__}")
+    if not 0 < target_recall <= 1:
+        raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")

@@ -59,7 +59,7 @@ class MultiVectorIndex(BaseIndex):
     def __init__(self, dim: int, *, codec: TokenCodec = "int8", seed: int = 0) -> None:
         check_settings(dim, codec, seed, MAX_DIM, (*CODECS, *RESIDUAL))
         self.dim = operator.index(dim)
-        self.codec = codec
+        self._codec = codec
         self.seed = operator.index(seed)
         self._native = _core.MultiVectorIndex(self.dim, codec, self.seed)
 

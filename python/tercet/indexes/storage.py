@@ -22,9 +22,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["TEMPORARY", "open_file", "read_settings", "replace_file", "sync_directory", "write"]
-
-TEMPORARY = ".tmp"  # how the name of a half-written file ends; it begins with ".tercet-"
+__all__ = ["is_temporary", "open_file", "read_settings", "replace_file", "sync_directory", "write"]
 
 _Index: TypeAlias = "_core.FlatIndex | _core.HNSWIndex | _core.MultiVectorIndex"
 
@@ -66,7 +64,7 @@ def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
     """Write a file through ``fill(file)`` and put it at ``path`` in one step that survives a power cut.
 
     A file that is there keeps its mode, a link its target. One writer at a time is at work in a directory,
-    others wait for it, and readers never do.
+    others wait for it, and readers never do. What a writer that was killed left there is removed.
     """
     target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
@@ -74,13 +72,28 @@ def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
         raise IsADirectoryError(errno.EISDIR, "expected the name of a file, got a directory", os.fspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no such directory", folder)
-    with _writing_in(folder):
+    with _writing_in(folder) as alone:
+        if alone:
+            _remove_temporaries(folder)
         _replace(target, folder, fill)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a directory entry is a file that a writer has not finished."""
+    return name.startswith(".tercet-") and name.endswith(".tmp")
+
+
+def _remove_temporaries(folder: str) -> None:
+    """Remove half-written files. Only for who holds the lock: no writer lives that they could belong to."""
+    for name in os.listdir(folder):
+        if is_temporary(name):
+            with suppress(OSError):  # another user's, in a directory like /tmp
+                os.unlink(os.path.join(folder, name))
 
 
 def _replace(target: str, folder: str, fill: Any) -> None:
     # Not tempfile's: those are private, and giving them the umask means to change it for all threads.
-    temporary = os.path.join(folder, f".tercet-{secrets.token_hex(8)}{TEMPORARY}")
+    temporary = os.path.join(folder, f".tercet-{secrets.token_hex(8)}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(temporary, flags, 0o666)
     try:
@@ -109,16 +122,18 @@ def sync_directory(folder: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def _writing_in(folder: str) -> Iterator[None]:
-    """Hold the lock on writing in a directory, where there are locks; the system releases it at exit."""
+def _writing_in(folder: str) -> Iterator[bool]:
+    """Hold the lock on writing in a directory, and tell whether there are locks; it ends with the process."""
     if fcntl is None:
-        yield
+        yield False
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
+        locked = False
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            locked = True
+        yield locked
     finally:
         with suppress(OSError):  # by name, since a child that was forked meanwhile keeps the handle open
             fcntl.flock(handle, fcntl.LOCK_UN)
