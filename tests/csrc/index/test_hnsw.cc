@@ -5,6 +5,7 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -105,9 +106,36 @@ TEST(searches_run_while_others_change) {
   }
 }
 
+// Vectors so far from the origin that their codes are alike: the graph is built anew beside the old one.
+TEST(searches_run_while_a_graph_leaves_its_codes) {
+  constexpr size_t kFirst = 300, kAll = 1500;
+  std::vector<float> rows = vectors(kAll, 3);
+  for (size_t i = kFirst * kDim; i < rows.size(); ++i) rows[i] += 3000;
+  HNSWIndex index(kDim, Metric::l2, "int8", {8, 60}, true);
+  index.add(rows.data(), kDim, kFirst, Ids(numbers(0, kFirst)), 1);
+  index.remove(Ids(numbers(0, 10)));
+  CHECK(std::string(index.codec()) == "int8");
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> searchers;
+  for (size_t t = 0; t < 2; ++t) {
+    searchers.emplace_back([&] {
+      while (!stop) {
+        const Results hits = index.search(rows.data() + 100 * kDim, 3, 1, {}, 40, false, 1);
+        CHECK((std::get<IntIds>(hits.ids) == IntIds{100, 101, 102}));
+      }
+    });
+  }
+  index.add(rows.data() + kFirst * kDim, kDim, kAll - kFirst, Ids(numbers(kFirst, kAll - kFirst)), 1);
+  stop = true;
+  for (std::thread& t : searchers) t.join();
+  CHECK(std::string(index.codec()) == "float32");
+  const Results hits = index.search(rows.data() + 10 * kDim, kAll - 10, 1, {}, 60, false, 1);
+  CHECK(std::get<IntIds>(hits.ids) == numbers(10, kAll - 10));
+}
+
 TEST(what_was_removed_is_gone_and_what_is_there_is_found) {
   std::mt19937 random(4);
-  HNSWIndex index(kDim, Metric::l2, {4, 20, 0}, true);
+  HNSWIndex index(kDim, Metric::l2, "int8", {4, 20}, true);
   std::vector<std::pair<int64_t, std::vector<float>>> there;
   for (int64_t turn = 0; turn < 60; ++turn) {
     const size_t count = 1 + random() % 60;
