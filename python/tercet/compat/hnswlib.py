@@ -11,7 +11,9 @@ another dimension, a damaged file), this raises. What differs besides:
 - ``add_items(..., replace_deleted=True)`` of a label that is there replaces its vector. Only new labels take
   the places of deleted ones, of those first that were deleted first.
 - A ``BFIndex`` normalises queries of space ``"cosine"`` too.
-- Files are written atomically. The graph of a loaded file is built anew, which takes as long as adding does.
+- Files are written atomically. In hnswlib's format, saving takes longer than adding did, and loading as long:
+  their graph is another, and is made anew. ``save_index(path, format="tercet")`` and ``load_index`` take
+  moments; use it unless hnswlib is to read the file.
 """
 
 from __future__ import annotations
