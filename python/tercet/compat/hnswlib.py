@@ -36,6 +36,10 @@ from tercet.indexes.hnsw import HNSWIndex
 __all__ = ["BFIndex", "Index"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class Index(Store):
     """An approximate index with the interface of ``hnswlib.Index``.
 
@@ -201,7 +205,8 @@ class Index(Store):
             path_to_index: where.
             format: ``"hnswlib"``, which hnswlib reads too; its graph is made by searching for every vector,
                 which takes longer than to add them.
-                ``"tercet"`` writes tercet's graph by :meth:`tercet.HNSWIndex.save`, without deleted vectors.
+                ``"tercet"`` writes tercet's graph by :meth:`tercet.HNSWIndex.save`, in moments, without
+                deleted vectors and ``max_elements``: :meth:`load_index` reads it, and :func:`tercet.open`.
         """
         if format not in ("hnswlib", "tercet"):
             raise ValueError(f"format: expected 'hnswlib' or 'tercet', got {format!r}")

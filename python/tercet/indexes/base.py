@@ -58,7 +58,9 @@ class BaseIndex(ABC):
     def ids(self) -> npt.NDArray[Any]:
         """All ids, ``int64[n]`` or an object array of str; a filter mask follows this order.
 
-        The order changes only when ids are added or removed.
+        The order changes only when ids are added or removed: the last one takes the place of one that is
+        removed. A mask made before such a change allows other ids afterwards, which a search notices only if
+        their number has changed too. While others change the index, filter by ids.
         """
         return id_array(self._native.ids())
 
@@ -79,7 +81,12 @@ class BaseIndex(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the stored vectors take."""
+        """Bytes that the stored vectors take.
+
+        That is codes and scales, with ``rescore`` the vectors beside them, and what searches read besides:
+        graphs, lists, codebooks, norms. Ids are not counted, about 60 bytes each if they are integers. Of an
+        index opened with ``mmap=True``, codes and vectors are in the mapped file, not in memory of its own.
+        """
         return self._native.bytes()
 
     def save(self, path: str | os.PathLike[str]) -> None:
