@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import tercet
 from fakes import BagOfWords, LongestFirst, WordVectors
 from tercet import cli, encoders, retriever
 
@@ -243,6 +245,30 @@ def test_info(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert status == 0
     assert "documents" in out
     assert "fake" in out
+
+
+@pytest.mark.parametrize("kind", [tercet.FlatIndex, tercet.HNSWIndex, tercet.MultiVectorIndex])
+def test_info_of_a_file(kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = kind(8)
+    index.add(
+        np.ones((5, 8), np.float32) if kind is not tercet.MultiVectorIndex else np.ones((5, 2, 8), np.float32)
+    )
+    index.save(tmp_path / "x")
+    status, out, err = run(capsys, "info", tmp_path / "x")
+    assert (status, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["kind", kind.__name__] in lines
+    facts = json.loads(run(capsys, "info", tmp_path / "x", "--json")[1])
+    expected = {"format": 3, "documents": 5, "dim": 8, "codec": index.codec, "nbytes": index.nbytes}
+    assert facts.items() >= expected.items()
+    assert facts.get("metric") == getattr(index, "metric", None)
+    assert facts["disk_bytes"] == (tmp_path / "x").stat().st_size
+    assert facts["sections"]["ids"] == 40
+    assert ["codes", str(facts["sections"]["codes"])] in lines
+    (tmp_path / "x").write_bytes(b"something else")
+    status, out, err = run(capsys, "info", tmp_path / "x")
+    assert (status, out) == (1, "")
+    assert "not a tercet index file" in err
 
 
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,6 +193,15 @@ def test_public_names() -> None:
         assert public == "__version__" or getattr(tercet, public).__doc__
 
 
+def test_completion_shows_what_is_public() -> None:
+    from tercet import compat, models
+    from tercet.compat import hnswlib, pylate
+
+    assert dir(tercet) == sorted([*tercet.__all__, "compat"])
+    for module in (compat, models, hnswlib, pylate):
+        assert dir(module) == sorted(module.__all__)
+
+
 def check(*command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=600

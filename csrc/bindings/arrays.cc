@@ -58,11 +58,11 @@ std::vector<size_t> offsets_of(const py::array_t<int64_t>& array, size_t rows, c
   return offsets;
 }
 
-Ids ids_of(const py::object& ids) {
+Ids ids_of(const py::object& ids, const char* name) {
   if (py::isinstance<py::array>(ids)) {
     const auto array = py::array_t<int64_t, py::array::c_style>::ensure(ids);
     if (!array) {  // ensure() has cleared the Python error
-      fail(ErrorKind::type, "ids: expected integers that int64 can hold, got an array of ",
+      fail(ErrorKind::type, name, ": expected integers that int64 can hold, got an array of ",
            py::str(ids.attr("dtype")).cast<std::string>());
     }
     return IntIds(array.data(), array.data() + array.size());
@@ -70,7 +70,7 @@ Ids ids_of(const py::object& ids) {
   try {
     return ids.cast<StringIds>();
   } catch (const py::cast_error&) {
-    fail(ErrorKind::value, "ids: expected strings that UTF-8 can hold (no lone surrogates)");
+    fail(ErrorKind::value, name, ": expected strings that UTF-8 can hold (no lone surrogates)");
   }
 }
 
@@ -99,7 +99,7 @@ Filters filters_of(const py::list& filters) {
               "filter: expected ", (size + 7) / 8, " bytes for ", size, " bits, got ", bits.size());
       out.emplace_back(Mask{bits.data(), size, true});
     } else {
-      out.emplace_back(ids_of(py::reinterpret_borrow<py::object>(filter)));
+      out.emplace_back(ids_of(py::reinterpret_borrow<py::object>(filter), "filter"));
     }
   }
   return out;

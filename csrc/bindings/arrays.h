@@ -24,8 +24,8 @@ RowsView float_rows(const py::array& array, uint32_t dim, const char* name);
 // int64[n + 1] that rises from 0 to `rows`.
 std::vector<size_t> offsets_of(const py::array_t<int64_t>& array, size_t rows, const char* name);
 
-// A list of str, or an array of int64; None is handled by the caller.
-Ids ids_of(const py::object& ids);
+// A list of str, or an array of int64; None is handled by the caller. `name` is what errors call them.
+Ids ids_of(const py::object& ids, const char* name = "ids");
 py::object ids_to_python(Ids ids);
 
 // A list of filters, each None, a bool array or ids.

@@ -1,10 +1,13 @@
 #include "storage/container.h"
 
+#include <pybind11/stl.h>
+
 #include <cstring>
 
 #include "bindings/arrays.h"
 #include "core/aligned.h"
 #include "storage/crc32c.h"
+#include "storage/layout.h"
 
 namespace tercet {
 namespace {
@@ -39,6 +42,8 @@ void register_container(py::module_& m) {
       .def_static("from_bytes", &from_bytes, py::arg("data"), py::arg("name"))
       .def("settings", &settings)
       .def("generation", &generation)
+      .def("version", [](const Container&) { return int{kFormatVersion}; })
+      .def("sections", &Container::sections)
       .def("verify", [](const Container& file) { without_gil([&] { file.verify(); }); });
   m.def(
       "crc32c",

@@ -29,10 +29,10 @@ size_t count_of(const Ids& ids) {
 
 size_t IdTable::size() const { return count_of(ids_); }
 
-void IdTable::check_kind(const Ids& ids) const {
+void IdTable::check_kind(const Ids& ids, const char* name) const {
   if (size() == 0 || count_of(ids) == 0 || ids.index() == ids_.index()) return;
   constexpr const char* kKinds[] = {"int", "str"};
-  fail(ErrorKind::type, "ids: this index has ", kKinds[ids_.index()], " ids, got ", kKinds[ids.index()]);
+  fail(ErrorKind::type, name, ": this index has ", kKinds[ids_.index()], " ids, got ", kKinds[ids.index()]);
 }
 
 Ids IdTable::next_ids(size_t count) const {
@@ -46,7 +46,7 @@ Ids IdTable::next_ids(size_t count) const {
 }
 
 std::vector<uint32_t> IdTable::slots_for_add(const Ids& given) const {
-  check_kind(given);
+  check_kind(given, "ids");
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
         const auto* map = size() ? std::get_if<Map<Id>>(&slots_) : nullptr;
@@ -101,7 +101,7 @@ void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
 }
 
 std::vector<uint32_t> IdTable::slots_of(const Ids& given) const {
-  check_kind(given);
+  check_kind(given, "ids");
   if (count_of(given) == 0) return {};
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
@@ -127,7 +127,7 @@ std::vector<uint32_t> IdTable::slots_of(const Ids& given) const {
 
 std::vector<uint32_t> IdTable::known_slots(const Ids& given) const {
   if (count_of(given) == 0 || size() == 0) return {};
-  check_kind(given);
+  check_kind(given, "filter");
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
         const auto& map = std::get<Map<Id>>(slots_);

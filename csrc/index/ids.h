@@ -40,7 +40,7 @@ class IdTable final : public TieBreak {
   // The slots of ids that must be there: throws Error naming the missing and the repeated.
   std::vector<uint32_t> slots_of(const Ids& ids) const;
 
-  // The slots of those ids that are there, ascending, each once.
+  // The slots of those ids of a filter that are there, ascending, each once.
   std::vector<uint32_t> known_slots(const Ids& ids) const;
 
   // The slot of each id, -1 where it is not there.
@@ -58,7 +58,7 @@ class IdTable final : public TieBreak {
   template <class Id>
   using Map = std::unordered_map<Id, uint32_t>;
 
-  void check_kind(const Ids& ids) const;
+  void check_kind(const Ids& ids, const char* name) const;
 
   Ids ids_;
   std::variant<Map<int64_t>, Map<std::string>> slots_;

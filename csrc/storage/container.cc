@@ -107,10 +107,10 @@ void Container::read_directory() {
   require(bytes.size() == aligned(end), "expected ", aligned(end), " bytes, got ", bytes.size());
 }
 
-std::vector<std::string> Container::sections() const {
-  std::vector<std::string> names;
-  for (const Entry& entry : entries_) names.push_back(entry.name);
-  return names;
+std::vector<std::pair<std::string, uint64_t>> Container::sections() const {
+  std::vector<std::pair<std::string, uint64_t>> sections;
+  for (const Entry& entry : entries_) sections.emplace_back(entry.name, entry.bytes);
+  return sections;
 }
 
 std::span<const uint8_t> Container::generation() const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "storage/mapped_file.h"
@@ -20,7 +21,8 @@ class Container {
 
   const std::string& name() const { return name_; }
   const std::shared_ptr<const void>& keeper() const { return file_.keeper; }
-  std::vector<std::string> sections() const;
+  // Names and bytes, in the order of the file.
+  std::vector<std::pair<std::string, uint64_t>> sections() const;
   // 16 bytes that no other save of an index drew.
   std::span<const uint8_t> generation() const;
 

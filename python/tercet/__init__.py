@@ -33,3 +33,8 @@ __all__ = [
     "topk",
     "train_codebook",
 ]
+
+
+def __dir__() -> list[str]:
+    """List what is public: completion shows this, not the modules it comes from."""
+    return [*__all__, "compat"]

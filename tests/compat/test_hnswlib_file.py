@@ -94,12 +94,25 @@ def test_load() -> None:
     [
         ("l2", 5, ValueError, "hnswlib_index.bin: .* expected 5 dimensions, got 4"),
         ("l2", 0, ValueError, "dim: expected 1 to 65535, got 0"),
-        ("dot", 4, ValueError, "space: expected 'l2', 'ip' or 'cosine', got 'dot'"),
+        ("dot", 4, ValueError, "space: expected 'l2', 'ip' or 'cosine', got 'dot'; did you mean 'ip'?"),
+        ("Euclidean", 4, ValueError, "got 'Euclidean'; did you mean 'l2'?"),
+        ("hamming", 4, ValueError, "got 'hamming'$"),
+        (None, 4, ValueError, "got None$"),
     ],
 )
 def test_wrong_settings(space: Any, dim: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         tercet.from_hnswlib(INDEX, space, dim)
+
+
+def test_opening_says_how_to_import() -> None:
+    for open_file in (tercet.open, tercet.HNSWIndex.open):
+        with pytest.raises(
+            ValueError, match=r"hnswlib_index.bin: .* hnswlib: tercet.from_hnswlib\(.*dim=4\)"
+        ):
+            open_file(INDEX)
+    with pytest.raises(ValueError, match=r"hnswlib_bruteforce.bin: not a tercet index file$"):
+        tercet.open(FLAT)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -423,20 +423,23 @@ def test_results_are_the_fewer_of_k_and_the_allowed(index: Any) -> None:
         ([True, False], ValueError, "filter: expected a mask of 3.*got 2"),
         (PackedMask.pack(np.ones(4, bool)), ValueError, "filter: expected a mask of 3.*got 4"),
         (np.ones((3, 3), bool), ValueError, "filter: expected one for each of 2 queries, got 3"),
-        (np.ones((2, 3, 1), bool), ValueError, "filter|ids"),
+        (np.ones((2, 3, 1), bool), ValueError, r"filter: expected a mask bool\[n\], got shape \[2, 3, 1\]"),
         ([[1]], ValueError, "filter: expected one for each of 2 queries, got 1"),
         ([[1], [2], [3]], ValueError, "filter: expected one for each of 2 queries, got 3"),
-        ([[1], [[2]]], (TypeError, ValueError), "filter|ids"),
-        (["a"], TypeError, "int ids, got str"),
-        ([[1], ["a"]], TypeError, "int ids, got str"),
-        ([1.5], TypeError, "got 1.5"),
-        ([1, True], TypeError, "got True"),
-        (object(), TypeError, "object"),
+        ([[1], [[2]]], TypeError, "filter: .*got "),
+        ([np.ones((2, 2), int), [1]], ValueError, r"filter: expected one dimension, got shape \[2, 2\]"),
+        (["a"], TypeError, "filter: this index has int ids, got str"),
+        ([[1], ["a"]], TypeError, "filter: this index has int ids, got str"),
+        (["\ud800"], ValueError, "filter: .*surrogate"),
+        ([2**63], ValueError, "filter: "),
+        ([1.5], TypeError, "filter: .*got 1.5"),
+        ([1, True], TypeError, "filter: .*got True"),
+        (object(), TypeError, "filter: .*object"),
     ],
 )
 def test_bad_filters(filter: Any, kind: Any, message: str, index: Any) -> None:
     index.add(documents(index, 3))
-    with pytest.raises(kind, match=message):
+    with pytest.raises(kind, match=f"^{message}"):
         search(index, n=2, filter=filter)
 
 

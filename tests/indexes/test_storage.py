@@ -473,6 +473,43 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
         tercet.open(tmp_path)
 
 
+@pytest.mark.parametrize("cls", [FlatIndex, HNSWIndex, MultiVectorIndex])
+def test_opening_one_kind(cls: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for kind in (FlatIndex, HNSWIndex, MultiVectorIndex):
+        index = fill(kind(6), 5)
+        index.save(path)
+        if kind is cls:
+            assert same_index(cls.open(path), index)
+            assert same_index(cls.open(str(path), mmap=False), index)
+        else:
+            with pytest.raises(ValueError, match=f"x: expected a {cls.__name__}, got '{kind.__name__}'"):
+                cls.open(path)
+    with pytest.raises(ValueError, match=f"expected the file of a {cls.__name__}, got a directory"):
+        cls.open(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        cls.open(tmp_path / "none")
+
+
+def test_opening_without_mapping_checks_all(tmp_path: Path) -> None:
+    fill(FlatIndex(6), 500).save(tmp_path / "x")
+    with open(tmp_path / "x", "r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"damage")
+    FlatIndex.open(tmp_path / "x")
+    with pytest.raises(ValueError, match="damaged index: the checksum of section 'codes'"):
+        FlatIndex.open(tmp_path / "x", mmap=False)
+
+
+def test_names_of_files(tmp_path: Path) -> None:
+    index = fill(FlatIndex(6), 5)
+    for wrong in (bytes(tmp_path / "x"), 5, None):
+        for call in (index.save, tercet.open, FlatIndex.open):
+            with pytest.raises(TypeError, match="expected str"):
+                call(wrong)
+    assert os.listdir(tmp_path) == []
+
+
 def test_an_unknown_kind_of_index(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(container.build({"kind": "TreeIndex"}, {}))
     with pytest.raises(ValueError, match="unknown kind of index 'TreeIndex'"):

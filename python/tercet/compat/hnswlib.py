@@ -11,7 +11,9 @@ another dimension, a damaged file), this raises. What differs besides:
 - ``add_items(..., replace_deleted=True)`` of a label that is there replaces its vector. Only new labels take
   the places of deleted ones, of those first that were deleted first.
 - A ``BFIndex`` normalises queries of space ``"cosine"`` too.
-- Files are written atomically. The graph of a loaded file is built anew, which takes as long as adding does.
+- Files are written atomically. In hnswlib's format, saving takes longer than adding did, and loading as long:
+  their graph is another, and is made anew. ``save_index(path, format="tercet")`` and ``load_index`` take
+  moments; use it unless hnswlib is to read the file.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ from tercet.compat.hnswlib_store import DEFAULT_EF, LEAST, Store
 from tercet.indexes.hnsw import HNSWIndex
 
 __all__ = ["BFIndex", "Index"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 class Index(Store):
@@ -199,7 +205,8 @@ class Index(Store):
             path_to_index: where.
             format: ``"hnswlib"``, which hnswlib reads too; its graph is made by searching for every vector,
                 which takes longer than to add them.
-                ``"tercet"`` writes tercet's graph by :meth:`tercet.HNSWIndex.save`, without deleted vectors.
+                ``"tercet"`` writes tercet's graph by :meth:`tercet.HNSWIndex.save`, in moments, without
+                deleted vectors and ``max_elements``: :meth:`load_index` reads it, and :func:`tercet.open`.
         """
         if format not in ("hnswlib", "tercet"):
             raise ValueError(f"format: expected 'hnswlib' or 'tercet', got {format!r}")

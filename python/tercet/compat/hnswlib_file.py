@@ -24,7 +24,17 @@ import numpy.typing as npt
 
 from tercet.indexes.storage import replace_file
 
-__all__ = ["Contents", "Layer", "file_size", "from_records", "read", "read_flat", "write", "write_flat"]
+__all__ = [
+    "Contents",
+    "Layer",
+    "dim_in",
+    "file_size",
+    "from_records",
+    "read",
+    "read_flat",
+    "write",
+    "write_flat",
+]
 
 _HEADER = struct.Struct("<QQQQQQiIQQQdQ")
 _FLAT_HEADER = struct.Struct("<QQQ")
@@ -65,6 +75,15 @@ def read(path: str | os.PathLike[str], dim: int) -> Contents:
 def read_flat(path: str | os.PathLike[str], dim: int) -> Contents:
     """Read what ``hnswlib.BFIndex.save_index`` wrote; errors as :func:`read`."""
     return _checked(path, _read_flat, dim)
+
+
+def dim_in(file: Any) -> int | None:
+    """Return the dimensions of an open file that begins as an ``Index`` of hnswlib does, else None."""
+    file.seek(0)
+    try:
+        return _header(file)[0]
+    except ValueError:
+        return None
 
 
 def from_records(
@@ -147,7 +166,8 @@ def _checked(path: str | os.PathLike[str], reader: Any, dim: int) -> Contents:
     return contents
 
 
-def _read(file: Any, size: int, dim: int) -> Contents:
+def _header(file: Any) -> tuple[int, ...]:
+    """Return dim, count, max_elements, m, ef_construction, bytes of a record, top level, entry node."""
     fields = _HEADER.unpack(_take(file, _HEADER.size))
     zero, capacity, count, record_size, label_offset, offset, top, entry = fields[:8]
     m, m0, also_m, _, ef_construction = fields[8:]
@@ -155,8 +175,13 @@ def _read(file: Any, size: int, dim: int) -> Contents:
         raise ValueError("the sizes in its header do not go together")
     if record_size != label_offset + 8 or label_offset < offset or (label_offset - offset) % 4:
         raise ValueError("the sizes in its header do not go together")
-    if label_offset - offset != 4 * dim:
-        raise ValueError(f"expected {dim} dimensions, got {(label_offset - offset) // 4}")
+    return (label_offset - offset) // 4, count, capacity, m, ef_construction, record_size, top, entry
+
+
+def _read(file: Any, size: int, dim: int) -> Contents:
+    own_dim, count, capacity, m, ef_construction, record_size, top, entry = _header(file)
+    if own_dim != dim:
+        raise ValueError(f"expected {dim} dimensions, got {own_dim}")
     rest = size - _HEADER.size - count * record_size
     if rest < 4 * count or rest % 4 or capacity < count or ef_construction >= 2**31:
         raise ValueError(f"{count} vectors, of at most {capacity}, do not go into {size} bytes")

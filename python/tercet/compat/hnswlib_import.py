@@ -6,8 +6,9 @@ import os
 from typing import Literal
 
 from tercet.compat.hnswlib_file import Contents, read
-from tercet.compat.hnswlib_inputs import check_space, new_graph
+from tercet.compat.hnswlib_inputs import METRICS, check_space, new_graph
 from tercet.indexes.hnsw import HNSWIndex
+from tercet.indexes.vectors import metric_like
 
 __all__ = ["from_hnswlib", "graph_for"]
 
@@ -36,8 +37,10 @@ def from_hnswlib(
         ValueError: it is no such file, is damaged, has another number of dimensions, or a label that is not
             below 2**63.
     """
-    if space not in ("l2", "ip", "cosine"):
-        raise ValueError(f"space: expected 'l2', 'ip' or 'cosine', got {space!r}")
+    if space not in METRICS:
+        meant = [s for s in METRICS if isinstance(space, str) and METRICS[s] == metric_like(space)]
+        hint = f"; did you mean {meant[0]!r}?" if meant else ""
+        raise ValueError(f"space: expected 'l2', 'ip' or 'cosine', got {space!r}{hint}")
     name, dim = check_space(space, dim)
     contents = read(path, dim)
     index = graph_for(contents, name)

@@ -25,6 +25,11 @@ from tercet.scoring import check_threads
 
 __all__ = ["Index", "RerankResult"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 FILE = "index.tercet"
 
 

@@ -18,7 +18,7 @@ def open(
 ) -> FlatIndex | HNSWIndex | MultiVectorIndex | SegmentedIndex:
     """Open what ``index.save(path)`` wrote, or the directory of a :class:`SegmentedIndex`, for reading.
 
-    Returns the class that was saved.
+    Returns the class that was saved; ``HNSWIndex.open(path)``, say, opens nothing else.
 
     Args:
         path: the file, or the directory. Others may replace the file, by ``save``, while it is open; who
@@ -29,11 +29,12 @@ def open(
             whole file now; a directory is always mapped.
 
     Raises:
+        TypeError: ``path`` is none, as bytes are not.
         FileNotFoundError: there is no such file or directory.
         ValueError: the file or directory is no tercet index, is damaged, or was written by another version;
             the message says which. What was not checked when it was opened is when it is first used.
     """
-    if os.path.isdir(path):
+    if os.path.isdir(storage.as_name(path)):
         if not mmap:
             raise ValueError(f"{os.fspath(path)}: a directory is always mapped, got mmap=False")
         return SegmentedIndex.open(path)
@@ -41,8 +42,5 @@ def open(
     settings = storage.read_settings(file, path)
     for kind in (FlatIndex, HNSWIndex, MultiVectorIndex):
         if settings.get("kind") == kind.__name__:
-            index = kind._restore(file, settings, path)
-            if not mmap:
-                index.verify()
-            return index
+            return kind._restore(file, settings, path, verify=not mmap)
     raise ValueError(f"{os.fspath(path)}: unknown kind of index {settings.get('kind')!r}")

@@ -63,7 +63,9 @@ class BaseIndex(ABC):
     def ids(self) -> npt.NDArray[Any]:
         """All ids, ``int64[n]`` or an object array of str; a filter mask follows this order.
 
-        The order changes only when ids are added or removed.
+        The order changes only when ids are added or removed: the last one takes the place of one that is
+        removed. A mask made before such a change allows other ids afterwards, which a search notices only if
+        their number has changed too. While others change the index, filter by ids.
         """
         return id_array(self._native.ids())
 
@@ -84,7 +86,12 @@ class BaseIndex(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the stored vectors take."""
+        """Bytes that the stored vectors take.
+
+        That is codes and scales, with ``rescore`` the vectors beside them, and what searches read besides:
+        graphs, lists, codebooks, norms. Ids are not counted, about 60 bytes each if they are integers. Of an
+        index opened with ``mmap=True``, codes and vectors are in the mapped file, not in memory of its own.
+        """
         return self._native.bytes()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -93,6 +100,21 @@ class BaseIndex(ABC):
         Searches go on meanwhile, changes wait.
         """
         storage.write(path, self._native, self._header())
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, mmap: bool = True) -> Self:
+        """Open a file that holds an index of this class, as :func:`tercet.open` does.
+
+        Raises:
+            ValueError: it holds another kind of index; and as :func:`tercet.open`.
+        """
+        if os.path.isdir(storage.as_name(path)):
+            raise ValueError(f"{os.fspath(path)}: expected the file of a {cls.__name__}, got a directory")
+        file = storage.open_file(path, mmap)
+        settings = storage.read_settings(file, path)
+        if settings.get("kind") != cls.__name__:
+            raise ValueError(f"{os.fspath(path)}: expected a {cls.__name__}, got {settings.get('kind')!r}")
+        return cls._restore(file, settings, path, verify=not mmap)
 
     def verify(self) -> None:
         """Compare the whole file that the index was opened from with its checksums.
@@ -111,18 +133,28 @@ class BaseIndex(ABC):
     @classmethod
     def _from_bytes(cls, data: bytes) -> Self:
         file = _core.Container.from_bytes(data, "pickle")
-        index = cls._restore(file, storage.read_settings(file, "pickle"), "pickle")
-        index.verify()
-        return index
+        return cls._restore(file, storage.read_settings(file, "pickle"), "pickle", verify=True)
 
     @classmethod
-    def _restore(cls, file: _core.Container, settings: dict[str, Any], path: str | os.PathLike[str]) -> Self:
-        """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly."""
+    def _restore(
+        cls,
+        file: _core.Container,
+        settings: dict[str, Any],
+        path: str | os.PathLike[str],
+        *,
+        verify: bool = False,
+    ) -> Self:
+        """Make an index of what was saved; ValueError, naming ``path``, if that fits together badly.
+
+        With ``verify`` all of the file is compared with its checksums, not the most necessary parts alone.
+        """
         try:
             index = cls._empty(settings)
         except (KeyError, TypeError, ValueError) as e:
             raise ValueError(f"{os.fspath(path)}: damaged index: settings: {e}") from e
         index._native.restore(file)
+        if verify:
+            index.verify()
         return index
 
     @classmethod

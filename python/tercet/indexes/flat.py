@@ -99,6 +99,7 @@ class FlatIndex(VectorIndex):
             k: how many; more than there are leaves places unfilled.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+                A mask goes by positions, which change when others remove or add: beside them, use ids.
             exact: return the ids and scores of a float32 index, bit for bit: every document is rescored that
                 the bounds of the codes' errors cannot rule out. Needs ``rescore`` or codec ``"float32"``;
                 :meth:`stats` says how many that were: few with codecs int8 and bfloat16; the bounds of
@@ -114,7 +115,11 @@ class FlatIndex(VectorIndex):
         return Hits(*self._native.search(rows, check_k(k), filters, bool(exact), check_threads(threads)))
 
     def stats(self) -> dict[str, Any]:
-        """Return size, memory and settings; with ``rescore`` also how many queries rescored how many rows."""
+        """Return the settings, ``size`` (number of ids) and ``nbytes``.
+
+        An index that keeps vectors also has ``rescore``, and counts since it was made or opened: ``searched``
+        queries have ``rescored`` so many vectors. A proof (``exact=True``) is cheap if these are few.
+        """
         facts = {**self._header(), "size": len(self), "nbytes": self.nbytes}
         if self.rescore is not None:
             facts["searched"], facts["rescored"] = self._native.rescored()

@@ -36,8 +36,10 @@ class HNSWIndex(VectorIndex):
         dim: number of dimensions, 1 to 65535.
         metric: ``"cosine"`` (vectors and queries are normalised; a zero vector scores 0), ``"dot"``, or
             ``"l2"`` (scores are negative squared distances).
-        m: a node has up to ``2 m`` neighbours. More find more, and take more memory.
-        ef_construction: how many candidates the neighbours of a new vector are chosen from.
+        m: a node has up to ``2 m`` neighbours, 2 to 128: more find more with the same ``ef``, and take
+            ``8.5 m`` bytes a vector.
+        ef_construction: how many candidates the neighbours of a new vector are chosen from. 200 take half as
+            long again to add, and find hardly more.
         codec: what the graph is walked by: ``"int8"`` (a byte a dimension, and a 2-byte scale), or the
             ``"float32"`` vectors. Codes of vectors that differ by little, in view of their largest value
             (positions on a map, data far from the origin), are all alike: where :meth:`add` finds that, it
@@ -123,6 +125,7 @@ class HNSWIndex(VectorIndex):
             target_recall: choose ``ef`` so that this part of the best ``k`` is found (:meth:`calibrate`).
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+                A mask goes by positions, which change when others remove or add: beside them, use ids.
             exact: compare with every vector instead. Needs ``rescore``.
             threads: how many to use; all by default.
 
@@ -192,7 +195,12 @@ class HNSWIndex(VectorIndex):
         return recall_for_queries(self._native, np.ascontiguousarray(self._rows(queries, "queries")), k)
 
     def stats(self) -> dict[str, Any]:
-        """Return size, memory and settings; the graph's mean number of neighbours, and what is removed."""
+        """Return the settings, ``size`` (number of ids), ``nbytes``, and of the graph:
+
+        ``mean_degree``, the mean number of neighbours, and ``removed``, how many vectors that were removed or
+        replaced searches still pass through. When they are a tenth, the graph is repaired around them, and
+        their places are used again. ``rescore`` is there if the vectors are kept.
+        """
         graph = {"mean_degree": self._native.mean_degree(), "removed": self._native.removed()}
         return {**self._header(), "size": len(self), "nbytes": self.nbytes, **graph}
 

@@ -22,7 +22,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["is_temporary", "open_file", "read_settings", "replace_file", "sync_directory", "write"]
+__all__ = ["as_name", "is_temporary", "open_file", "read_settings", "replace_file", "sync_directory", "write"]
 
 _Index: TypeAlias = "_core.FlatIndex | _core.HNSWIndex | _core.MultiVectorIndex"
 
@@ -42,10 +42,28 @@ def open_file(path: str | os.PathLike[str], mmap: bool) -> _core.Container:
 
     Raises:
         ValueError: the file is not an index, is of another version, is cut off or has a damaged directory.
+        TypeError: the path is none.
     """
-    name = os.fspath(path)
+    name = as_name(path)
     with open(name, "rb") as file:
-        return _core.Container(file.fileno(), os.fsdecode(name), mmap)
+        try:
+            return _core.Container(file.fileno(), name, mmap)
+        except ValueError as e:
+            from tercet.compat.hnswlib_file import dim_in  # which knows this module
+
+            dim = dim_in(file)
+            if dim is None:
+                raise
+            advice = f"tercet.from_hnswlib(path, space, dim={dim}) makes an HNSWIndex of it"
+            raise ValueError(f"{e} but one of hnswlib: {advice}") from None
+
+
+def as_name(path: str | os.PathLike[str]) -> str:
+    """Return the name of a file; TypeError for what is none, bytes among it."""
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise TypeError(f"path: expected str or os.PathLike[str], got {type(path).__name__}")
+    return name
 
 
 def read_settings(file: _core.Container, path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -66,10 +84,11 @@ def replace_file(path: str | os.PathLike[str], fill: Any) -> None:
     A file that is there keeps its mode, a link its target. One writer at a time is at work in a directory,
     others wait for it, and readers never do. What a writer that was killed left there is removed.
     """
-    target = os.path.realpath(os.fspath(path))
+    name = as_name(path)
+    target = os.path.realpath(name)
     folder = os.path.dirname(target)
-    if not os.fspath(path) or os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, "expected the name of a file, got a directory", os.fspath(path))
+    if not name or os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file, got a directory", name)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no such directory", folder)
     with _writing_in(folder) as alone:

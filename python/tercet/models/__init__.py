@@ -17,3 +17,7 @@ from tercet.models.colbert import ColBERT
 from tercet.models.crossencoder import CrossEncoder
 
 __all__ = ["BiEncoder", "ColBERT", "CrossEncoder"]
+
+
+def __dir__() -> list[str]:
+    return __all__

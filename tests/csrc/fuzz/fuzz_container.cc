@@ -47,7 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::shared_ptr<Container> file;
   if (!fuzz::attempt([&] { file = open_bytes(bytes); })) return 0;
   fuzz::happened(1);
-  for (const std::string& name : file->sections()) {
+  for (const auto& section : file->sections()) {
+    const std::string& name = section.first;
     sum_of<uint8_t>(*file, name);
     sum_of<uint16_t>(*file, name);
     sum_of<uint32_t>(*file, name);
