@@ -77,7 +77,7 @@ class HNSWIndex(VectorIndex):
 
     @property
     def codec(self) -> str:
-        """What the graph is walked by: ``"int8"``, or ``"float32"`` if codes do not tell the vectors apart."""
+        """What the graph is walked by: ``"int8"``, or ``"float32"`` if codes confuse the vectors."""
         return self._native.codec()
 
     def add(self, vectors: Any, ids: Any = None, *, threads: int | None = None) -> npt.NDArray[Any]:
