@@ -42,7 +42,7 @@ class HNSWIndex(VectorIndex):
             long again to add, and find hardly more.
         codec: how vectors are stored for the graph: ``"int8"`` (a byte a dimension, and a 2-byte scale).
         rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
-            keeps the codes alone, at a fifth of the memory and a little less recall.
+            keeps the codes alone, at a third or a quarter of the memory and a little less recall.
     """
 
     _native: _core.HNSWIndex
