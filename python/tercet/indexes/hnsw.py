@@ -45,8 +45,8 @@ class HNSWIndex(VectorIndex):
             (positions on a map, data far from the origin), are all alike: where :meth:`add` finds that, it
             builds the graph anew without codes, and :attr:`codec` says so.
         rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
-            keeps the codes alone, at a fifth of the memory and a little less recall, and cannot do without
-            them.
+            keeps the codes alone, at a third or a quarter of the memory and a little less recall, and cannot do
+            without them.
     """
 
     _native: _core.HNSWIndex
