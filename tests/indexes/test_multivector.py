@@ -91,7 +91,7 @@ def test_what_is_stored(codec: Any, rng: np.random.Generator) -> None:
         **({"seed": 0} if codec in reference.BITS else {}),
     }  # fmt: skip
     assert repr(index) == f"MultiVectorIndex(dim=10, codec='{codec}', size=3)"
-    assert MultiVectorIndex(3).codec == "int8"
+    assert MultiVectorIndex(3).codec == "int4"
 
 
 def test_memory_of_removed_documents_is_used_again(rng: np.random.Generator) -> None:

@@ -44,8 +44,8 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"``, ``"int2"`` or
-            ``"binary"`` (4, 2 bits or 1 bit a dimension and a scale, rotated at random), ``"residual2"`` or
+        codec: ``"int4"``, ``"int2"`` or ``"binary"`` (4, 2 bits or 1 bit a dimension and a 2-byte scale a
+            token, rotated at random), ``"int8"`` (a byte a dimension and a scale), ``"residual2"`` or
             ``"residual1"`` (2 bits or 1 bit of the difference from a centroid, whose number takes 2 bytes
             more: smaller errors than int2 and binary, but the centroids have to be trained), ``"pq16"``
             (product quantisation of that difference: 18 bytes a token whatever ``dim`` is, the fastest to
@@ -56,7 +56,7 @@ class MultiVectorIndex(BaseIndex):
 
     _native: _core.MultiVectorIndex
 
-    def __init__(self, dim: int, *, codec: TokenCodec = "int8", seed: int = 0) -> None:
+    def __init__(self, dim: int, *, codec: TokenCodec = "int4", seed: int = 0) -> None:
         check_settings(dim, codec, seed, MAX_DIM, (*CODECS, *RESIDUAL))
         self.dim = operator.index(dim)
         self.codec = codec
