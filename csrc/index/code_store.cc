@@ -16,13 +16,8 @@ size_t CodeStore::stride_of(size_t row_bytes, RowLayout layout) {
 }
 
 size_t CodeStore::bytes() const {
-  size_t bytes = codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t);
-  if (codebook_) {
-    const Centroids& c = codebook_->centroids();
-    bytes += c.codes().size() + c.size() * (sizeof(uint16_t) + sizeof(float)) +
-             codebook_->offsets().size() * sizeof(uint32_t) + codec_->parameter_bytes();
-  }
-  return bytes;
+  const size_t learned = codebook_ ? codebook_->bytes() + codec_->parameter_bytes() : 0;
+  return codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t) + learned;
 }
 
 RowsView CodeStore::view() const {

@@ -214,16 +214,20 @@ size_t MultiVectorIndex::num_tokens() const {
   return living_rows_;
 }
 
-size_t MultiVectorIndex::bytes() const {
+MultiVectorIndex::Bytes MultiVectorIndex::bytes() const {
   std::shared_lock lock(mutex_);
-  size_t codebook = 0;
-  if (codebook_) {
-    codebook = codebook_->centroids().codes().size() +
-               codebook_->size() * (sizeof(uint16_t) + sizeof(float)) +
-               codebook_->offsets().size() * sizeof(uint32_t);
-  }
-  return store_.bytes() + spans_.size() * sizeof(TokenSpan) + lists_.bytes() + codebook +
-         (number_of_.size() + slot_of_.size() + unlisted_.size()) * sizeof(uint32_t);
+  const RowsView rows = store_.view();
+  Bytes bytes{};
+  bytes.codes = rows.rows * rows.stride;
+  if (rows.scales) bytes.scales = rows.rows * sizeof(uint16_t);
+  if (rows.centroids) bytes.centroids = rows.rows * sizeof(uint16_t);
+  bytes.codebook = store_.bytes() - bytes.codes - bytes.scales - bytes.centroids;
+  if (codebook_) bytes.codebook += codebook_->bytes();
+  bytes.lists = lists_.bytes() + unlisted_.size() * sizeof(uint32_t);
+  bytes.documents =
+      spans_.size() * sizeof(TokenSpan) + (number_of_.size() + slot_of_.size()) * sizeof(uint32_t);
+  bytes.ids = ids_.bytes();
+  return bytes;
 }
 
 void MultiVectorIndex::save(const SaveTo& to) const {

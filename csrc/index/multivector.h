@@ -80,7 +80,13 @@ class MultiVectorIndex {
   Ids ids() const;
   size_t size() const;
   size_t num_tokens() const;  // of the texts that are there
-  size_t bytes() const;
+  // Of memory, what is stored takes, rows of removed texts included: codes, scales and numbers of centroids
+  // of the rows, the codebook of codec or lists, lists, where the rows of texts are, ids and what finds them.
+  struct Bytes {
+    size_t codes, scales, centroids, codebook, lists, documents, ids;
+    size_t total() const { return codes + scales + centroids + codebook + lists + documents + ids; }
+  };
+  Bytes bytes() const;
   uint32_t dim() const { return store_.dim(); }
 
   // As those of FlatIndex.

@@ -334,10 +334,13 @@ def test_modes(tmp_path: Path) -> None:
         assert index.commit() == 2  # nothing to do
         assert not index.refresh()
         index.add(texts(1), [1])
-        assert index.stats() == {
+        stats = index.stats()
+        sizes = {name: stats.pop(name) for name in ("bytes", "bytes_per_token", "file_bytes", "per_segment")}
+        assert stats == {
             "kind": "SegmentedIndex", "dim": DIM, "codec": "int4", "seed": 0, "generation": 2, "segments": 2,
             "size": 5, "removed": 1, "tokens": index.num_tokens, "nbytes": index.nbytes,
         }  # fmt: skip
+        assert sizes["bytes_per_token"] == index.nbytes / index.num_tokens
         assert repr(index) == f"SegmentedIndex({str(path)!r}, codec='int4', size=5)"
     assert reader.refresh()
     assert (len(reader), reader.generation) == (5, 3)

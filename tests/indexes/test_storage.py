@@ -62,7 +62,8 @@ def answers(index: Any) -> tuple[Array, Array]:
 
 
 def settings(index: Any) -> dict[str, Any]:
-    return {key: value for key, value in index.stats().items() if key != "nbytes"}
+    sizes = ("nbytes", "bytes", "bytes_per_token")  # which depend on how it came about
+    return {key: value for key, value in index.stats().items() if key not in sizes}
 
 
 def same_index(a: Any, b: Any) -> bool:

@@ -229,10 +229,33 @@ class MultiVectorIndex(BaseIndex):
         """Number of token vectors of all documents."""
         return self._native.num_tokens()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the index takes, in memory and in the file that is mapped; :meth:`stats` has the parts.
+
+        Arrays that grow have room for up to twice what is in them.
+        """
+        return self._native.bytes()
+
     def stats(self) -> dict[str, Any]:
-        """Return size, memory and settings."""
-        sizes = {"size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
-        return {**self._header(), "centroids": self._native.num_centroids(), **sizes}
+        """Return size, memory and settings.
+
+        ``nbytes`` is the sum of ``bytes``: of the rows of all tokens the ``codes``, the ``scales`` and the
+        numbers of their ``centroids``; the ``codebook`` that these, or the lists, are of; the inverted
+        ``lists``; where the rows of ``documents`` are; and the ``ids``, with what finds them. Removed
+        documents count until their place is used again. ``bytes_per_token`` is ``nbytes`` by ``tokens``.
+        """
+        parts, tokens = self._native.bytes_by_part(), self.num_tokens
+        size = sum(parts.values())
+        return {
+            **self._header(),
+            "centroids": self._native.num_centroids(),
+            "size": len(self),
+            "tokens": tokens,
+            "nbytes": size,
+            "bytes": parts,
+            "bytes_per_token": size / tokens if tokens else 0.0,
+        }
 
     def _warn_of_few(self, tokens: int) -> None:
         if self.codec in RESIDUAL and tokens < FEW_TOKENS:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tercet.indexes.base import as_ids
 from tercet.segments.codebook import Codebook
+from tercet.segments.sizes import bytes_by_part, file_bytes, segment_sizes
 from tercet.segments.snapshot import Snapshot
 from tercet.types import Hits, TokenMatches, TokenVectors
 
@@ -127,14 +128,22 @@ class Questions(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored vectors, in files and in memory, removed documents included."""
+        """Bytes that the index takes, in mapped files and in memory, removed documents included."""
         with self._reading() as now:
-            shared = 0 if now.codebook is None else now.codebook.nbytes
-            return shared + sum(segment.index.nbytes - shared for segment in now.segments)
+            return sum(bytes_by_part(now).values())
 
     def stats(self) -> dict[str, Any]:
-        """Return sizes and settings; ``removed`` is how many documents wait for :meth:`compact`."""
+        """Return sizes and settings.
+
+        ``removed`` is how many documents wait for :meth:`compact`. ``nbytes``, ``bytes`` and
+        ``bytes_per_token`` are as those of :meth:`MultiVectorIndex.stats`, over all segments, whose common
+        codebook counts once; and ``tombstones`` are what says which documents are removed. ``file_bytes`` are
+        those of all files; ``per_segment`` says for each, the older first, its ``file`` (None: not written
+        yet), ``size``, ``removed``, ``tokens``, ``nbytes`` and ``file_bytes``, tombstones included.
+        """
         with self._reading() as now:
+            parts, tokens = bytes_by_part(now), self.num_tokens
+            size = sum(parts.values())
             return {
                 **now.empty._header(),
                 "kind": "SegmentedIndex",
@@ -143,8 +152,12 @@ class Questions(ABC):
                 "segments": len(now.segments),
                 "size": len(now),
                 "removed": sum(len(segment.index) for segment in now.segments) - len(now),
-                "tokens": self.num_tokens,
-                "nbytes": self.nbytes,
+                "tokens": tokens,
+                "nbytes": size,
+                "bytes": parts,
+                "bytes_per_token": size / tokens if tokens else 0.0,
+                "file_bytes": file_bytes(now, self._path),
+                "per_segment": segment_sizes(now),
             }
 
     def verify(self) -> None:
