@@ -81,7 +81,7 @@ py::array_t<int64_t> lengths(const MultiVectorIndex& index) {
 }
 
 py::dict bytes_by_part(const MultiVectorIndex& index) {
-  const MultiVectorIndex::Bytes bytes = waiting([&] { return index.bytes(); });
+  const MultiVectorIndex::Bytes bytes = waiting([&] { return index.bytes_by_part(); });
   py::dict parts;
   parts["codes"] = bytes.codes;
   parts["scales"] = bytes.scales;
@@ -125,9 +125,9 @@ void register_multivector(py::module_& m) {
       .def("size", [](const MultiVectorIndex& index) { return waiting([&] { return index.size(); }); })
       .def("num_tokens",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.num_tokens(); }); })
-      .def("bytes",
-           [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes().total(); }); })
+      .def("bytes", [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes(); }); })
       .def("bytes_by_part", &bytes_by_part)
+      .def("changes", [](const MultiVectorIndex& index) { return waiting([&] { return index.changes(); }); })
       .def("find", &find, py::arg("ids"))
       .def("lengths", &lengths)
       .def(

@@ -44,6 +44,7 @@ void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iter
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
   require(!list_codebook(), "this index is trained already");
+  opened_.check();
   if (residual_) {
     train_on(tokens, centroids, iterations, threads);
   } else {
@@ -116,6 +117,7 @@ void MultiVectorIndex::place(const std::vector<uint32_t>& slots, size_t first_ro
                              const std::vector<size_t>& offsets) {
   const bool numbered = !lists_.empty();
   const size_t before = spans_.size();
+  changes_ += slots.size();
   for (size_t i = 0; i < slots.size(); ++i) {
     const TokenSpan span{first_row + offsets[i], offsets[i + 1] - offsets[i]};
     if (slots[i] < before) {
@@ -140,6 +142,7 @@ void MultiVectorIndex::remove(const Ids& ids) {
   std::vector<uint32_t> slots = ids_.slots_of(ids);
   // From the back, so that the last text, which moves into the hole, is never one still to be removed.
   std::sort(slots.begin(), slots.end(), std::greater<>());
+  changes_ += slots.size();
   for (const uint32_t slot : slots) {
     ids_.remove(slot);
     living_rows_ -= spans_[slot].count;
@@ -214,7 +217,12 @@ size_t MultiVectorIndex::num_tokens() const {
   return living_rows_;
 }
 
-MultiVectorIndex::Bytes MultiVectorIndex::bytes() const {
+size_t MultiVectorIndex::changes() const {
+  std::shared_lock lock(mutex_);
+  return changes_;
+}
+
+MultiVectorIndex::Bytes MultiVectorIndex::bytes_by_part() const {
   std::shared_lock lock(mutex_);
   const RowsView rows = store_.view();
   Bytes bytes{};
@@ -262,6 +270,7 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
           {static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
     }
     living_rows_ = rows;
+    changes_ = count;
     restore_ids(ids_, saved);
     restore_lists(*file);
   });

@@ -59,7 +59,7 @@ def test_the_parts_are_those_of_the_file(codec: Any, ids: str, tmp_path: Path) -
         book = codebook_bytes(data, "codebook") + codebook_bytes(data, "list_codebook")
         learned = of_file(data, "codec_parameters")  # in memory in several orders
         assert book + learned <= parts["codebook"] <= book + 4 * learned
-        assert parts["lists"] == of_file(data, "list_starts", "list_texts", "unlisted")
+        assert parts["lists"] == of_file(data, "list_offsets", "list_gaps", "unlisted")
         assert parts["documents"] == SIZE * (16 + 8)  # of the file: 8 each
         stored = of_file(data, "ids") if names is None else of_file(data, "id_bytes") + SIZE * (1 + 32)
         assert stored + 4 * SIZE < parts["ids"] < stored + 10 * SIZE
