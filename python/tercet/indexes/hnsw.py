@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.arrays import MAX_DIM, as_float32, as_rows, check_dim
 from tercet.indexes.base import BaseIndex, as_filters, as_ids, check_settings, id_array, required_ids
+from tercet.indexes.calibration import check_recall, part_of, smallest
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
@@ -160,16 +161,12 @@ class HNSWIndex(BaseIndex):
         Raises:
             ValueError: ``target_recall`` outside (0, 1], or one that no ``ef`` reaches.
         """
-        if not 0 < target_recall <= 1:
-            raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")
-        width, change = check_k(k), self._native.changes()
+        check_recall(target_recall)
+        first, change = check_k(k), self._native.changes()
         found, at = self._widths.get((target_recall, k), (0, -1))
         if at == change:
             return found
-        while (recall := self.estimate_recall(width, k)) < target_recall:
-            if width >= len(self):
-                raise ValueError(f"target_recall: {target_recall} is not reached, {recall:.3f} with any ef")
-            width += max(1, width // 4)
+        width = smallest(target_recall, first, len(self), lambda ef: self.estimate_recall(ef, k), "ef")
         self._widths[target_recall, k] = (width, change)
         return width
 
@@ -186,10 +183,8 @@ class HNSWIndex(BaseIndex):
         count = min(check_k(k), len(ids) - 1)
         want = self.search(self.get(chosen), count + 1, exact=True)
         got, _ = self._native.search_held_out(required_ids(chosen), count, max(check_k(ef, "ef"), count), 0)
-        found = 0
-        for own, best, hits in zip(chosen.tolist(), want.ids.tolist(), got.tolist(), strict=True):
-            found += len(set([i for i in best if i != own][:count]) & set(hits))
-        return found / (count * len(chosen))
+        rows = zip(want.ids.tolist(), chosen.tolist(), strict=True)
+        return part_of([[i for i in row if i != own][:count] for row, own in rows], got.tolist())
 
     def stats(self) -> dict[str, Any]:
         """Return size, memory and settings; the graph's mean number of neighbours, and what is removed."""

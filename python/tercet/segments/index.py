@@ -55,6 +55,7 @@ class SegmentedIndex(Questions):
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
         """Use :meth:`create`, :meth:`open` or :meth:`build`."""
+        super().__init__()
         self._path = path.absolute()  # the process may change its directory
         self._writer = writer
         self._state = load(self._path) if writer is None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tercet.indexes.base import as_ids
+from tercet.indexes.base import as_ids, sizes_of
+from tercet.indexes.token_recall import Calibrated
+from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook
 from tercet.segments.sizes import bytes_by_part, file_bytes, segment_sizes
 from tercet.segments.snapshot import Snapshot
@@ -19,7 +21,7 @@ from tercet.types import Hits, TokenMatches, TokenVectors
 __all__ = ["Questions"]
 
 
-class Questions(ABC):
+class Questions(Calibrated):
     """Everything that changes nothing. Not public: use SegmentedIndex."""
 
     _path: Path
@@ -28,8 +30,19 @@ class Questions(ABC):
     def _reading(self) -> AbstractContextManager[Snapshot]:
         """Yield what there is, which does not change until the end of the block."""
 
+    def _searched(self) -> AbstractContextManager[Snapshot]:
+        return self._reading()
+
     def search(
-        self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None, **options: Any
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        candidates: int | None = None,
+        target_recall: float | None = None,
+        filter: Any = None,
+        exact: bool = False,
+        threads: int | None = None,
     ) -> Hits:
         """Return the best ``k`` documents of every query by MaxSim.
 
@@ -37,14 +50,21 @@ class Questions(ABC):
             queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
                 ``[n, tokens, dim]``.
             k: how many; more than there are leaves places unfilled.
+            candidates: with how many documents of each segment that has lists to compare, at least ``k``, as
+                :meth:`MultiVectorIndex.search` takes it.
+            target_recall: choose ``candidates`` so that this part of the best ``k`` is found
+                (:meth:`calibrate`).
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+            exact: compare with every document.
             threads: how many to use; all by default.
-            options: what else :meth:`MultiVectorIndex.search` takes, for the search of each segment:
-                ``candidates``, ``exact``.
+
+        Raises:
+            ValueError: both ``candidates`` and ``target_recall``, or one that is out of range.
         """
         with self._reading() as now:
-            return now.search(queries, k, filter, {**options, "threads": threads})
+            chosen = self._candidates(now, check_k(k), candidates, None if exact else target_recall)
+            return now.search(queries, k, candidates=chosen, filter=filter, exact=exact, threads=threads)
 
     def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
         """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
@@ -52,7 +72,7 @@ class Questions(ABC):
         Args and errors are those of :meth:`MultiVectorIndex.rerank`.
         """
         with self._reading() as now:
-            return now.rerank(queries, candidates, k, {"threads": threads})
+            return now.rerank(queries, candidates, k, threads)
 
     def explain(self, queries: Any, hits: Hits, *, threads: int | None = None) -> list[TokenMatches]:
         """Return for each query which tokens of its hits made their scores.
@@ -142,8 +162,6 @@ class Questions(ABC):
         yet), ``size``, ``removed``, ``tokens``, ``nbytes`` and ``file_bytes``, tombstones included.
         """
         with self._reading() as now:
-            parts, tokens = bytes_by_part(now), self.num_tokens
-            size = sum(parts.values())
             return {
                 **now.empty._header(),
                 "kind": "SegmentedIndex",
@@ -152,10 +170,7 @@ class Questions(ABC):
                 "segments": len(now.segments),
                 "size": len(now),
                 "removed": sum(len(segment.index) for segment in now.segments) - len(now),
-                "tokens": tokens,
-                "nbytes": size,
-                "bytes": parts,
-                "bytes_per_token": size / tokens if tokens else 0.0,
+                **sizes_of(bytes_by_part(now), self.num_tokens),
                 "file_bytes": file_bytes(now, self._path),
                 "per_segment": segment_sizes(now),
             }
