@@ -274,7 +274,7 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
     restore_ids(ids_, saved);
     restore_lists(*file);
   });
-  std::vector<std::string> payload{CodeStore::kPayload};
+  std::vector<std::string> payload = CodeStore::payload();
   if (!lists_.empty()) payload.push_back(TokenLists::kPayload);
   opened_.set(std::move(file), std::move(payload), [this, texts = slot_of_.size()] {
     store_.check_codes();

@@ -37,7 +37,7 @@ void HNSWIndex::save(const SaveTo& to) const {
 void HNSWIndex::restore(std::shared_ptr<const Container> file) {
   const std::lock_guard<std::mutex> one(change_);
   const std::unique_lock lock(mutex_);
-  std::vector<std::string> payload{CodeStore::kPayload};
+  std::vector<std::string> payload = CodeStore::payload();
   file->blame([&] {
     const SavedIds saved = restore_ids(*file);
     const size_t nodes = file->view<uint32_t>("base_parents").size();
