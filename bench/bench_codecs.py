@@ -129,7 +129,7 @@ class Comparison:
         values = self.tokens.documents.values
         fitted = values[:: max(1, len(values) // FITTED)]
         errors = {}
-        overhead = self.exact.nbytes / len(values) - 4 * values.shape[1]  # of offsets
+        overhead = self.exact.nbytes / len(values) - 4 * values.shape[1]  # of offsets and ids
         for median in (False, True):
             for bits in BUCKETS:
                 stored = Buckets(fitted, bits, median=median)

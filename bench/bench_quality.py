@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for codec in TOKEN_CODECS:
         late_interaction(table, vectors, codec, candidates["float32"])
     for factor in POOLS:
-        pooled(table, vectors, "int8", factor)
+        pooled(table, vectors, "int4", factor)
     documents, tokens = len(collection.documents), len(vectors.document_tokens.values)
     table.report.head = [
         *describe("all threads, one batch of all queries, wall time"),

@@ -80,6 +80,19 @@ py::array_t<int64_t> lengths(const MultiVectorIndex& index) {
   return to_array(std::move(all), {count});
 }
 
+py::dict bytes_by_part(const MultiVectorIndex& index) {
+  const MultiVectorIndex::Bytes bytes = waiting([&] { return index.bytes_by_part(); });
+  py::dict parts;
+  parts["codes"] = bytes.codes;
+  parts["scales"] = bytes.scales;
+  parts["centroids"] = bytes.centroids;
+  parts["codebook"] = bytes.codebook;
+  parts["lists"] = bytes.lists;
+  parts["documents"] = bytes.documents;
+  parts["ids"] = bytes.ids;
+  return parts;
+}
+
 }  // namespace
 
 void register_multivector(py::module_& m) {
@@ -113,6 +126,8 @@ void register_multivector(py::module_& m) {
       .def("num_tokens",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.num_tokens(); }); })
       .def("bytes", [](const MultiVectorIndex& index) { return waiting([&] { return index.bytes(); }); })
+      .def("bytes_by_part", &bytes_by_part)
+      .def("changes", [](const MultiVectorIndex& index) { return waiting([&] { return index.changes(); }); })
       .def("find", &find, py::arg("ids"))
       .def("lengths", &lengths)
       .def(

@@ -19,6 +19,7 @@ class Centroids {
   uint32_t dim() const { return dim_; }
   const AlignedVector<uint8_t>& codes() const { return codes_; }
   const std::vector<uint16_t>& scales() const { return scales_; }
+  size_t bytes() const { return codes_.size() + scales_.size() * (sizeof(uint16_t) + sizeof(float)); }
 
   void set(size_t i, const float* row);
   void get(size_t i, float* row) const;

@@ -25,6 +25,9 @@ class Codebook {
   size_t size() const { return centroids_.size(); }
   const Centroids& centroids() const { return centroids_; }
   const std::vector<uint32_t>& offsets() const { return offsets_; }
+  size_t bytes() const {  // of memory
+    return centroids_.bytes() + coarse_.bytes() + offsets_.size() * sizeof(uint32_t);
+  }
 
   // What the codes of centroid `id` stand for.
   void centroid(size_t id, float* out) const { centroids_.get(id, out); }

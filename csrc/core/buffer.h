@@ -30,6 +30,14 @@ class Buffer {
     size_ = values.size();
   }
 
+  void take(AlignedVector<T> values) noexcept {
+    own_ = std::move(values);
+    keeper_.reset();
+    borrowed_ = false;
+    data_ = own_.data();
+    size_ = own_.size();
+  }
+
   // Makes it its own, with room, after which resize() cannot fail.
   void reserve(size_t size) {
     if (borrowed_) {

@@ -16,13 +16,8 @@ size_t CodeStore::stride_of(size_t row_bytes, RowLayout layout) {
 }
 
 size_t CodeStore::bytes() const {
-  size_t bytes = codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t);
-  if (codebook_) {
-    const Centroids& c = codebook_->centroids();
-    bytes += c.codes().size() + c.size() * (sizeof(uint16_t) + sizeof(float)) +
-             codebook_->offsets().size() * sizeof(uint32_t) + codec_->parameter_bytes();
-  }
-  return bytes;
+  const size_t learned = codebook_ ? codebook_->bytes() + codec_->parameter_bytes() : 0;
+  return codes_.size() + (scales_.size() + centroids_.size()) * sizeof(uint16_t) + learned;
 }
 
 RowsView CodeStore::view() const {
@@ -90,8 +85,8 @@ void CodeStore::share_training(const CodeStore& other) {
 
 void CodeStore::reserve(size_t rows) {
   codes_.reserve(rows * stride_);
-  if (codec_->has_scales()) make_room(scales_, rows);
-  if (codebook_) make_room(centroids_, rows);
+  if (codec_->has_scales()) scales_.reserve(rows);
+  if (codebook_) centroids_.reserve(rows);
 }
 
 void CodeStore::resize(size_t rows) {
@@ -109,26 +104,26 @@ void CodeStore::encode(size_t row, const float* vector, uint16_t centroid) noexc
     codebook_->centroid(centroid, residual.data());
     for (uint32_t k = 0; k < dim_; ++k) residual[k] = vector[k] - residual[k];
     vector = residual.data();
-    centroids_[row] = centroid;
+    centroids_.mutable_data()[row] = centroid;
   }
   uint8_t* const code = codes_.mutable_data() + row * stride_;
-  codec_->encode(vector, dim_, code, codec_->has_scales() ? &scales_[row] : nullptr);
+  codec_->encode(vector, dim_, code, codec_->has_scales() ? scales_.mutable_data() + row : nullptr);
   std::fill(code + codec_->row_bytes(dim_), code + stride_, uint8_t{0});
 }
 
 void CodeStore::decode(size_t row, float* vector) const {
-  codec_->decode(codes_.data() + row * stride_, codec_->has_scales() ? scales_[row] : 0, dim_, vector);
+  codec_->decode(codes_.data() + row * stride_, codec_->has_scales() ? scales_.data()[row] : 0, dim_, vector);
   if (!codebook_) return;
   thread_local std::vector<float> centroid;
   centroid.resize(dim_);
-  codebook_->centroid(centroids_[row], centroid.data());
+  codebook_->centroid(centroids_.data()[row], centroid.data());
   for (uint32_t k = 0; k < dim_; ++k) vector[k] += centroid[k];
 }
 
 void CodeStore::move(size_t from, size_t to, size_t count) {
   std::memmove(codes_.mutable_data() + to * stride_, codes_.data() + from * stride_, count * stride_);
-  const auto move_words = [&](std::vector<uint16_t>& words) {
-    std::memmove(words.data() + to, words.data() + from, count * sizeof(uint16_t));
+  const auto move_words = [&](Buffer<uint16_t>& words) {
+    std::memmove(words.mutable_data() + to, words.data() + from, count * sizeof(uint16_t));
   };
   if (codec_->has_scales()) move_words(scales_);
   if (codebook_) move_words(centroids_);
@@ -136,8 +131,8 @@ void CodeStore::move(size_t from, size_t to, size_t count) {
 
 void CodeStore::copy(const CodeStore& other, size_t from, size_t to, size_t count) noexcept {
   std::copy_n(other.codes_.data() + from * stride_, count * stride_, codes_.mutable_data() + to * stride_);
-  if (codec_->has_scales()) std::copy_n(other.scales_.data() + from, count, scales_.data() + to);
-  if (codebook_) std::copy_n(other.centroids_.data() + from, count, centroids_.data() + to);
+  if (codec_->has_scales()) std::copy_n(other.scales_.data() + from, count, scales_.mutable_data() + to);
+  if (codebook_) std::copy_n(other.centroids_.data() + from, count, centroids_.mutable_data() + to);
 }
 
 PackedQueries CodeStore::bind(const float* queries, size_t count) const {
@@ -154,7 +149,7 @@ void CodeStore::save(Sections& out, const std::vector<TokenSpan>& rows) const {
     out.gather("centroids", centroids_.data(), rows);
   }
   if (codec_->has_scales()) out.gather("scales", scales_.data(), rows);
-  out.gather(kPayload, codes_.data(), rows, stride_);
+  out.gather("codes", codes_.data(), rows, stride_);
 }
 
 void CodeStore::restore_training(const Container& file) {
@@ -170,17 +165,14 @@ void CodeStore::restore_training(const Container& file) {
 
 void CodeStore::restore(const Container& file, size_t rows) {
   if (!file.view<uint32_t>("codebook_offsets").empty()) restore_training(file);
-  scales_ = file.copy<uint16_t>("scales", codec_->has_scales() ? rows : 0);
-  centroids_ = file.copy<uint16_t>("centroids", codebook_ ? rows : 0);
-  for (const uint16_t c : centroids_) {
-    require(c < codebook_->size(), "centroids of rows: ", c, " is none of ", codebook_->size());
-  }
-  // What no codec makes, searches need not expect.
-  for (size_t i = 0; i < scales_.size(); ++i) {
-    const float scale = bfloat16_to_float(scales_[i]);
-    require(scale >= 0 && scale <= kMaxScale, "scales: row ", i, " has the scale ", scale);
-  }
-  const auto codes = file.view<uint8_t>(kPayload);
+  const auto borrow_words = [&](Buffer<uint16_t>& words, const char* section, bool expected) {
+    const auto values = file.view<uint16_t>(section);
+    Container::check_count(section, values.size(), expected ? rows : 0);
+    words.borrow(values, file.keeper());
+  };
+  borrow_words(scales_, "scales", codec_->has_scales());
+  borrow_words(centroids_, "centroids", codebook_ != nullptr);
+  const auto codes = file.view<uint8_t>("codes");
   require(rows <= codes.size() / stride_ && rows * stride_ == codes.size(), "bytes of codes: expected ", rows,
           " rows of ", stride_, ", got ", codes.size());  // the product of any number of rows may overflow
   codes_.borrow(codes, file.keeper());
@@ -188,6 +180,15 @@ void CodeStore::restore(const Container& file, size_t rows) {
 }
 
 void CodeStore::check_codes() const {
+  // What no codec makes, searches need not expect.
+  for (size_t i = 0; i < scales_.size(); ++i) {
+    const float scale = bfloat16_to_float(scales_.data()[i]);
+    require(scale >= 0 && scale <= kMaxScale, "scales: row ", i, " has the scale ", scale);
+  }
+  for (size_t i = 0; i < centroids_.size(); ++i) {
+    const uint16_t c = centroids_.data()[i];
+    require(c < codebook_->size(), "centroids of rows: ", c, " is none of ", codebook_->size());
+  }
   if (is_integer(codec_->format())) return;
   for (size_t row = 0; row < rows_; ++row) {
     require(kernels().all_finite(codec_->format(), codes_.data() + row * stride_, dim_), "codes: row ", row,

@@ -2,6 +2,8 @@
 // the difference from its centroid.
 #pragma once
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "codec/codebook.h"
 #include "codec/codec.h"
@@ -54,9 +56,9 @@ class CodeStore {
 
   // Some rows, in the order of `rows`, and what was trained.
   void save(Sections& out, const std::vector<TokenSpan>& rows) const;
-  // The codes stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec
-  // makes.
-  static constexpr const char* kPayload = "codes";
+  // Rows stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec makes,
+  // once these sections have been compared with their checksums.
+  static std::vector<std::string> payload() { return {"codes", "scales", "centroids"}; }
   void restore(const Container& file, size_t rows);
   void check_codes() const;
 
@@ -71,8 +73,8 @@ class CodeStore {
   size_t stride_;  // bytes from row to row
   size_t rows_ = 0;
   Buffer<uint8_t> codes_;
-  std::vector<uint16_t> scales_;
-  std::vector<uint16_t> centroids_;
+  Buffer<uint16_t> scales_;
+  Buffer<uint16_t> centroids_;
   std::shared_ptr<const Codebook> codebook_;
 };
 

@@ -347,7 +347,7 @@ void FlatIndex::save(const SaveTo& to) const {
 
 void FlatIndex::restore(std::shared_ptr<const Container> file) {
   std::unique_lock lock(mutex_);
-  std::vector<std::string> payload{CodeStore::kPayload};
+  std::vector<std::string> payload = CodeStore::payload();
   file->blame([&] {
     const SavedIds saved = restore_ids(*file);
     const size_t count = count_of(saved.ids);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <unordered_set>
 
 #include "core/error.h"
 
@@ -20,6 +19,27 @@ std::string list_of(const std::vector<Id>& ids) {
 
 void check_value(int64_t id) { require(id >= 0, "ids: expected integers >= 0, got ", id); }
 void check_value(const std::string& id) { require(!id.empty(), "ids: expected non-empty strings, got \"\""); }
+
+size_t characters_of(int64_t) { return 0; }
+size_t characters_of(const std::string& id) {
+  return id.size() > std::string().capacity() ? id.size() + 1 : 0;
+}
+
+// Those of `ids` that come a second time.
+template <class Id>
+std::vector<Id> repeated(const std::vector<Id>& ids) {
+  SlotTable seen;
+  seen.make_room(ids, ids.size());
+  std::vector<Id> twice;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (seen.find(ids, ids[i]) == SlotTable::kNone) {
+      seen.insert(ids, static_cast<uint32_t>(i));
+    } else {
+      twice.push_back(ids[i]);
+    }
+  }
+  return twice;
+}
 
 }  // namespace
 
@@ -49,22 +69,22 @@ std::vector<uint32_t> IdTable::slots_for_add(const Ids& given) const {
   check_kind(given, "ids");
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
-        const auto* map = size() ? std::get_if<Map<Id>>(&slots_) : nullptr;
-        std::unordered_set<Id> seen(ids.size());
-        std::vector<Id> twice;
+        const auto check_room = [](size_t count) {
+          require(count < SlotTable::kNone, "an index holds at most 2^32 - 2 ids, got ", count);
+        };
+        check_room(ids.size());
+        for (const Id& id : ids) check_value(id);
+        const std::vector<Id> twice = repeated(ids);
+        require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
+        const auto* const own = size() ? std::get_if<std::vector<Id>>(&ids_) : nullptr;
         std::vector<uint32_t> slots;
         slots.reserve(ids.size());
         size_t next = size();
         for (const Id& id : ids) {
-          check_value(id);
-          if (!seen.insert(id).second) twice.push_back(id);
-          const auto found = map ? map->find(id) : typename Map<Id>::const_iterator{};
-          const bool known = map && found != map->end();
-          slots.push_back(known ? found->second : static_cast<uint32_t>(next++));
+          const uint32_t found = own ? slots_.find(*own, id) : SlotTable::kNone;
+          slots.push_back(found == SlotTable::kNone ? static_cast<uint32_t>(next++) : found);
         }
-        require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
-        require(next < std::numeric_limits<uint32_t>::max(), "an index holds at most 2^32 - 2 ids, got ",
-                next);
+        check_room(next);
         return slots;
       },
       given);
@@ -74,23 +94,21 @@ void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
   if (slots.empty() && size()) return;  // no ids are of either kind
   std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
-        if (size() == 0) {  // an empty table takes either kind
-          ids_ = std::vector<Id>();
-          slots_ = Map<Id>();
-        }
+        if (size() == 0) ids_ = std::vector<Id>();  // an empty table takes either kind
         auto& own = std::get<std::vector<Id>>(ids_);
-        auto& map = std::get<Map<Id>>(slots_);
         const size_t before = own.size();
         try {
           for (size_t i = 0; i < ids.size(); ++i) {
-            if (slots[i] < before) continue;
-            own.push_back(ids[i]);
-            map.emplace(ids[i], slots[i]);
+            if (slots[i] >= before) own.push_back(ids[i]);
           }
+          slots_.make_room(own, own.size());
         } catch (...) {
-          for (size_t i = before; i < own.size(); ++i) map.erase(own[i]);
           own.resize(before);
           throw;
+        }
+        for (size_t slot = before; slot < own.size(); ++slot) {
+          slots_.insert(own, static_cast<uint32_t>(slot));
+          characters_ += characters_of(own[slot]);
         }
         if constexpr (std::is_same_v<Id, int64_t>) {
           for (int64_t id : ids)
@@ -105,20 +123,19 @@ std::vector<uint32_t> IdTable::slots_of(const Ids& given) const {
   if (count_of(given) == 0) return {};
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
-        const auto* map = std::get_if<Map<Id>>(&slots_);
-        std::unordered_set<Id> seen(ids.size());
-        std::vector<Id> missing, twice;
+        const auto* const own = std::get_if<std::vector<Id>>(&ids_);
+        std::vector<Id> missing;
         std::vector<uint32_t> slots;
         for (const Id& id : ids) {
-          const auto found = map ? map->find(id) : typename Map<Id>::const_iterator{};
-          if (!map || found == map->end()) {
+          const uint32_t slot = own ? slots_.find(*own, id) : SlotTable::kNone;
+          if (slot == SlotTable::kNone) {
             missing.push_back(id);
           } else {
-            slots.push_back(found->second);
+            slots.push_back(slot);
           }
-          if (!seen.insert(id).second) twice.push_back(id);
         }
         if (!missing.empty()) fail(ErrorKind::lookup, "ids not in this index: ", list_of(missing));
+        const std::vector<Id> twice = repeated(ids);
         require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
         return slots;
       },
@@ -130,10 +147,10 @@ std::vector<uint32_t> IdTable::known_slots(const Ids& given) const {
   check_kind(given, "filter");
   return std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
-        const auto& map = std::get<Map<Id>>(slots_);
+        const auto& own = std::get<std::vector<Id>>(ids_);
         std::vector<uint32_t> slots;
         for (const Id& id : ids) {
-          if (const auto found = map.find(id); found != map.end()) slots.push_back(found->second);
+          if (const uint32_t slot = slots_.find(own, id); slot != SlotTable::kNone) slots.push_back(slot);
         }
         std::sort(slots.begin(), slots.end());
         slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
@@ -147,9 +164,9 @@ std::vector<int64_t> IdTable::find(const Ids& given) const {
   if (given.index() != ids_.index()) return slots;
   std::visit(
       [&]<class Id>(const std::vector<Id>& ids) {
-        const auto& map = std::get<Map<Id>>(slots_);
+        const auto& own = std::get<std::vector<Id>>(ids_);
         for (size_t i = 0; i < ids.size(); ++i) {
-          if (const auto found = map.find(ids[i]); found != map.end()) slots[i] = found->second;
+          if (const uint32_t slot = slots_.find(own, ids[i]); slot != SlotTable::kNone) slots[i] = slot;
         }
       },
       given);
@@ -174,15 +191,21 @@ bool IdTable::contains(const Ids& one) const {
 void IdTable::remove(uint32_t slot) {
   std::visit(
       [&]<class Id>(std::vector<Id>& ids) {
-        auto& map = std::get<Map<Id>>(slots_);
-        map.erase(ids[slot]);
+        slots_.erase(ids, slot);
+        characters_ -= characters_of(ids[slot]);
         if (slot + 1 != ids.size()) {
+          slots_.move(ids, static_cast<uint32_t>(ids.size() - 1), slot);
           ids[slot] = std::move(ids.back());
-          map[ids[slot]] = slot;
         }
         ids.pop_back();
+        if (ids.empty()) slots_.clear();
       },
       ids_);
+}
+
+size_t IdTable::bytes() const {
+  const size_t each = std::visit([]<class Id>(const std::vector<Id>&) { return sizeof(Id); }, ids_);
+  return size() * each + characters_ + slots_.bytes();
 }
 
 bool IdTable::before(uint32_t slot_a, uint32_t slot_b) const {

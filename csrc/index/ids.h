@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "core/topk.h"
+#include "index/slot_table.h"
 
 namespace tercet {
 
@@ -52,16 +52,16 @@ class IdTable final : public TieBreak {
   // Frees a slot; the last slot's id moves into it.
   void remove(uint32_t slot);
 
+  size_t bytes() const;  // of memory
+
   bool before(uint32_t slot_a, uint32_t slot_b) const override;
 
  private:
-  template <class Id>
-  using Map = std::unordered_map<Id, uint32_t>;
-
   void check_kind(const Ids& ids, const char* name) const;
 
   Ids ids_;
-  std::variant<Map<int64_t>, Map<std::string>> slots_;
+  SlotTable slots_;
+  size_t characters_ = 0;  // bytes of strings that lie outside of their objects
   int64_t next_ = 0;
 };
 

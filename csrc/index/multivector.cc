@@ -44,6 +44,7 @@ void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iter
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
   require(!list_codebook(), "this index is trained already");
+  opened_.check();
   if (residual_) {
     train_on(tokens, centroids, iterations, threads);
   } else {
@@ -116,6 +117,7 @@ void MultiVectorIndex::place(const std::vector<uint32_t>& slots, size_t first_ro
                              const std::vector<size_t>& offsets) {
   const bool numbered = !lists_.empty();
   const size_t before = spans_.size();
+  changes_ += slots.size();
   for (size_t i = 0; i < slots.size(); ++i) {
     const TokenSpan span{first_row + offsets[i], offsets[i + 1] - offsets[i]};
     if (slots[i] < before) {
@@ -140,6 +142,7 @@ void MultiVectorIndex::remove(const Ids& ids) {
   std::vector<uint32_t> slots = ids_.slots_of(ids);
   // From the back, so that the last text, which moves into the hole, is never one still to be removed.
   std::sort(slots.begin(), slots.end(), std::greater<>());
+  changes_ += slots.size();
   for (const uint32_t slot : slots) {
     ids_.remove(slot);
     living_rows_ -= spans_[slot].count;
@@ -214,16 +217,25 @@ size_t MultiVectorIndex::num_tokens() const {
   return living_rows_;
 }
 
-size_t MultiVectorIndex::bytes() const {
+size_t MultiVectorIndex::changes() const {
   std::shared_lock lock(mutex_);
-  size_t codebook = 0;
-  if (codebook_) {
-    codebook = codebook_->centroids().codes().size() +
-               codebook_->size() * (sizeof(uint16_t) + sizeof(float)) +
-               codebook_->offsets().size() * sizeof(uint32_t);
-  }
-  return store_.bytes() + spans_.size() * sizeof(TokenSpan) + lists_.bytes() + codebook +
-         (number_of_.size() + slot_of_.size() + unlisted_.size()) * sizeof(uint32_t);
+  return changes_;
+}
+
+MultiVectorIndex::Bytes MultiVectorIndex::bytes_by_part() const {
+  std::shared_lock lock(mutex_);
+  const RowsView rows = store_.view();
+  Bytes bytes{};
+  bytes.codes = rows.rows * rows.stride;
+  if (rows.scales) bytes.scales = rows.rows * sizeof(uint16_t);
+  if (rows.centroids) bytes.centroids = rows.rows * sizeof(uint16_t);
+  bytes.codebook = store_.bytes() - bytes.codes - bytes.scales - bytes.centroids;
+  if (codebook_) bytes.codebook += codebook_->bytes();
+  bytes.lists = lists_.bytes() + unlisted_.size() * sizeof(uint32_t);
+  bytes.documents =
+      spans_.size() * sizeof(TokenSpan) + (number_of_.size() + slot_of_.size()) * sizeof(uint32_t);
+  bytes.ids = ids_.bytes();
+  return bytes;
 }
 
 void MultiVectorIndex::save(const SaveTo& to) const {
@@ -258,10 +270,11 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
           {static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});
     }
     living_rows_ = rows;
+    changes_ = count;
     restore_ids(ids_, saved);
     restore_lists(*file);
   });
-  std::vector<std::string> payload{CodeStore::kPayload};
+  std::vector<std::string> payload = CodeStore::payload();
   if (!lists_.empty()) payload.push_back(TokenLists::kPayload);
   opened_.set(std::move(file), std::move(payload), [this, texts = slot_of_.size()] {
     store_.check_codes();

@@ -80,7 +80,15 @@ class MultiVectorIndex {
   Ids ids() const;
   size_t size() const;
   size_t num_tokens() const;  // of the texts that are there
-  size_t bytes() const;
+  size_t changes() const;     // how many texts were ever added, opened, replaced or removed
+  // Of memory, what is stored takes, rows of removed texts included: codes, scales and numbers of centroids
+  // of the rows, the codebook of codec or lists, lists, where the rows of texts are, ids and what finds them.
+  struct Bytes {
+    size_t codes, scales, centroids, codebook, lists, documents, ids;
+    size_t total() const { return codes + scales + centroids + codebook + lists + documents + ids; }
+  };
+  Bytes bytes_by_part() const;
+  size_t bytes() const { return bytes_by_part().total(); }
   uint32_t dim() const { return store_.dim(); }
 
   // As those of FlatIndex.
@@ -129,6 +137,7 @@ class MultiVectorIndex {
   CodeStore store_;
   std::vector<TokenSpan> spans_;  // by slot
   size_t living_rows_ = 0;
+  size_t changes_ = 0;
   IdTable ids_;
   std::unique_ptr<const Codebook> codebook_;  // of the lists, where the codec has none
   bool codebook_given_ = false;               // by train(), not by an add()

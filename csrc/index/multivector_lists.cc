@@ -34,6 +34,7 @@ size_t MultiVectorIndex::lists_for(size_t tokens) {
 
 // On what is stored, spread over all of it.
 void MultiVectorIndex::train_lists(size_t threads) {
+  opened_.check();
   const size_t centroids = lists_for(living_rows_);
   const size_t step = std::max<size_t>(1, living_rows_ / (centroids * kSampleOfCentroid));
   std::vector<float> sample;
@@ -101,6 +102,8 @@ void MultiVectorIndex::list_if_worth_it(size_t threads) {
     if (unlisted_rows * kUnlistedPart > living_rows_ || many_dead) list_all(threads);
   } catch (const std::bad_alloc&) {
     // They stay unlisted, which only takes time.
+  } catch (const Error&) {
+    // A damaged file, as every search will say; what was asked for is done.
   }
 }
 
@@ -113,6 +116,7 @@ void MultiVectorIndex::forget_lists() {
 
 // Numbers are slots afterwards.
 void MultiVectorIndex::list_all(size_t threads) {
+  opened_.check();
   std::vector<TokenLists::Text> added;
   std::vector<TokenSpan> rows;
   size_t first = 0;
@@ -165,8 +169,8 @@ void MultiVectorIndex::restore_lists(const Container& file) {
         std::vector<uint32_t>(offsets.begin(), offsets.end()));
     codebook_given_ = file.copy<uint8_t>("list_codebook_given", 1)[0] != 0;
   }
-  if (file.view<int64_t>("list_starts").empty()) return;
-  require(list_codebook(), "list_starts: lists without a codebook");
+  if (file.view<int64_t>("list_offsets").empty()) return;
+  require(list_codebook(), "list_offsets: lists without a codebook");
   lists_.restore(file, list_codebook()->size());
   const auto texts = static_cast<uint32_t>(spans_.size());
   slot_of_.resize(texts);

@@ -6,16 +6,40 @@
 
 namespace tercet {
 
-void TokenLists::update(size_t centroids, const std::vector<uint32_t>& numbers,
-                        const std::vector<Text>& added, const uint16_t* nearest) {
-  // Twice the same walk: once to count, once to fill.
+namespace {
+
+// Seven bits of the number a byte, from the lowest up; the last byte is below 128.
+void append_varint(AlignedVector<uint8_t>& out, uint32_t number) {
+  for (; number >= 0x80; number >>= 7) out.push_back(static_cast<uint8_t>(number | 0x80));
+  out.push_back(static_cast<uint8_t>(number));
+}
+
+uint32_t take_varint(const uint8_t*& at) {
+  uint32_t number = *at++;
+  if (number < 0x80) return number;
+  number &= 0x7f;
+  for (int shift = 7;; shift += 7) {
+    const uint32_t byte = *at++;
+    number |= (byte & 0x7f) << shift;
+    if (byte < 0x80) return number;
+  }
+}
+
+}  // namespace
+
+// Calls f(number) for the texts of a list.
+template <class F>
+void TokenLists::each(size_t centroid, const F& f) const {
+  const uint8_t* at = gaps_.data() + offsets_.data()[centroid];
+  const uint8_t* const end = gaps_.data() + offsets_.data()[centroid + 1];
+  uint32_t number = 0;
+  while (at < end) f(number += take_varint(at));
+}
+
+TokenLists::Stored TokenLists::renumbered(size_t centroids, const std::vector<uint32_t>& numbers,
+                                          const std::vector<Text>& added, const uint16_t* nearest) const {
+  // What is added, by centroid: twice the same walk, once to count, once to fill.
   const auto walk = [&](const auto& put) {
-    for (size_t c = 0; c + 1 < starts_.size(); ++c) {
-      for (auto i = starts_.data()[c]; i < starts_.data()[c + 1]; ++i) {
-        const uint32_t number = numbers[texts_.data()[i]];
-        if (number != kNoText) put(c, number);
-      }
-    }
     std::vector<uint32_t> last(centroids, kNoText);
     for (const Text& text : added) {
       for (size_t i = text.tokens.begin; i < text.tokens.begin + text.tokens.count; ++i) {
@@ -25,39 +49,72 @@ void TokenLists::update(size_t centroids, const std::vector<uint32_t>& numbers,
       }
     }
   };
-  std::vector<int64_t> starts(centroids + 1, 0);
-  walk([&](size_t c, uint32_t) { ++starts[c + 1]; });
-  for (size_t c = 0; c < centroids; ++c) starts[c + 1] += starts[c];
-  std::vector<uint32_t> texts(static_cast<size_t>(starts.back()));
-  std::vector<int64_t> next(starts.begin(), starts.end() - 1);
-  walk([&](size_t c, uint32_t number) { texts[static_cast<size_t>(next[c]++)] = number; });
-  // Room first: after that nothing fails.
-  starts_.reserve(starts.size());
-  texts_.reserve(texts.size());
-  starts_.resize(starts.size());
-  texts_.resize(texts.size());
-  std::copy(starts.begin(), starts.end(), starts_.mutable_data());
-  std::copy(texts.begin(), texts.end(), texts_.mutable_data());
+  std::vector<size_t> ends(centroids + 1, 0);
+  walk([&](size_t c, uint32_t) { ++ends[c + 1]; });
+  for (size_t c = 0; c < centroids; ++c) ends[c + 1] += ends[c];
+  std::vector<uint32_t> texts(ends.back());
+  std::vector<size_t> next(ends.begin(), ends.end() - 1);
+  walk([&](size_t c, uint32_t number) { texts[next[c]++] = number; });
+
+  Stored stored;
+  stored.offsets.reserve(centroids + 1);
+  stored.offsets.push_back(0);
+  std::vector<uint32_t> list;
+  for (size_t c = 0; c < centroids; ++c) {
+    list.clear();
+    if (!empty()) {
+      each(c, [&](uint32_t old) {
+        if (numbers[old] != kNoText) list.push_back(numbers[old]);
+      });
+    }
+    list.insert(list.end(), texts.begin() + static_cast<long>(ends[c]),
+                texts.begin() + static_cast<long>(ends[c + 1]));
+    if (!std::is_sorted(list.begin(), list.end())) std::sort(list.begin(), list.end());
+    uint32_t before = 0;
+    for (const uint32_t number : list) {
+      append_varint(stored.gaps, number - before);
+      before = number;
+    }
+    stored.offsets.push_back(static_cast<int64_t>(stored.gaps.size()));
+  }
+  return stored;
+}
+
+void TokenLists::update(size_t centroids, const std::vector<uint32_t>& numbers,
+                        const std::vector<Text>& added, const uint16_t* nearest) {
+  Stored stored = renumbered(centroids, numbers, added, nearest);
+  stored.gaps.shrink_to_fit();
+  offsets_.take(std::move(stored.offsets));
+  gaps_.take(std::move(stored.gaps));
 }
 
 void TokenLists::gather(const std::vector<std::vector<Candidate>>& nearest, size_t texts, Scratch& s) const {
-  constexpr size_t kAhead = 16;  // sums lie anywhere
+  // Sums lie anywhere: those of so many texts are asked for before the first is used.
+  constexpr size_t kAhead = 32;
+  uint32_t ahead[kAhead];
   s.sums.resize(texts);
   for (size_t token = 0; token < nearest.size(); ++token) {
     const std::vector<Candidate>& best = nearest[token];
     const auto stamp = static_cast<uint32_t>(token + 1);
     for (size_t b = 0; b + 1 < best.size(); ++b) {
       const float gain = best[b].score - best.back().score;
-      const uint32_t* const list = texts_.data() + starts_.data()[best[b].row];
-      const auto count = static_cast<size_t>(starts_.data()[best[b].row + 1] - starts_.data()[best[b].row]);
-      for (size_t i = 0; i < count; ++i) {
-        prefetch_line(&s.sums[list[std::min(i + kAhead, count - 1)]]);
-        Scratch::Sum& sum = s.sums[list[i]];
-        if (sum.token == stamp) continue;  // by a better centroid
-        if (sum.token == 0) s.touched.push_back(list[i]);
-        sum.token = stamp;
-        sum.gain += gain;
-      }
+      size_t waiting = 0;
+      const auto add = [&] {
+        for (size_t i = 0; i < waiting; ++i) {
+          Scratch::Sum& sum = s.sums[ahead[i]];
+          if (sum.token == stamp) continue;  // by a better centroid
+          if (sum.token == 0) s.touched.push_back(ahead[i]);
+          sum.token = stamp;
+          sum.gain += gain;
+        }
+        waiting = 0;
+      };
+      each(best[b].row, [&](uint32_t number) {
+        prefetch_line(&s.sums[number]);
+        ahead[waiting++] = number;
+        if (waiting == kAhead) add();
+      });
+      add();
     }
   }
 }
@@ -68,34 +125,44 @@ void TokenLists::clear(Scratch& s) {
 }
 
 void TokenLists::save(Sections& out, const std::vector<uint32_t>& slots) const {
-  std::vector<int64_t> starts{0};
-  std::vector<uint32_t> texts;
-  texts.reserve(texts_.size());
-  for (size_t c = 0; c + 1 < starts_.size(); ++c) {
-    for (auto i = starts_.data()[c]; i < starts_.data()[c + 1]; ++i) {
-      const uint32_t slot = slots[texts_.data()[i]];
-      if (slot != kNoText) texts.push_back(slot);
-    }
-    starts.push_back(static_cast<int64_t>(texts.size()));
+  size_t same = 0;
+  while (same < slots.size() && slots[same] == same) ++same;
+  if (same == slots.size()) {
+    out.view("list_offsets", offsets_);
+    out.view(kPayload, gaps_);
+  } else {
+    Stored stored = renumbered(offsets_.size() - 1, slots, {}, nullptr);
+    out.own("list_offsets", std::move(stored.offsets));
+    out.own(kPayload, std::move(stored.gaps));
   }
-  out.own("list_starts", std::move(starts));
-  out.own(kPayload, std::move(texts));
 }
 
 void TokenLists::restore(const Container& file, size_t centroids) {
-  const std::vector<int64_t> starts = file.copy<int64_t>("list_starts", centroids + 1);
-  require(starts[0] == 0 && std::is_sorted(starts.begin(), starts.end()), "list_starts: expected ",
-          centroids + 1, " rising from 0");
-  const auto texts = file.view<uint32_t>(kPayload);
-  Container::check_count(kPayload, texts.size(), static_cast<size_t>(starts.back()));
-  starts_.resize(starts.size());
-  std::copy(starts.begin(), starts.end(), starts_.mutable_data());
-  texts_.borrow(texts, file.keeper());
+  const auto offsets = file.read<int64_t>("list_offsets");
+  Container::check_count("list_offsets", offsets.size(), centroids + 1);
+  require(offsets[0] == 0 && std::is_sorted(offsets.begin(), offsets.end()),
+          "list_offsets: expected to rise from 0");
+  const auto gaps = file.view<uint8_t>(kPayload);
+  Container::check_count(kPayload, gaps.size(), static_cast<size_t>(offsets.back()));
+  offsets_.take({offsets.begin(), offsets.end()});
+  gaps_.borrow(gaps, file.keeper());
 }
 
 void TokenLists::check(size_t texts) const {
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    require(texts_.data()[i] < texts, kPayload, ": expected texts below ", texts, ", got ", texts_.data()[i]);
+  for (size_t c = 0; c + 1 < offsets_.size(); ++c) {
+    const auto end = static_cast<size_t>(offsets_.data()[c + 1]);
+    uint64_t number = 0;
+    for (auto i = static_cast<size_t>(offsets_.data()[c]); i < end;) {
+      uint64_t gap = 0;
+      int shift = 0;
+      for (bool more = true; more; shift += 7) {
+        require(i < end && shift < 35, kPayload, ": list ", c, " ends within a number");
+        more = gaps_.data()[i] >= 0x80;
+        gap |= static_cast<uint64_t>(gaps_.data()[i++] & 0x7f) << shift;
+      }
+      number += gap;
+      require(number < texts, kPayload, ": expected texts below ", texts, ", got ", number);
+    }
   }
 }
 

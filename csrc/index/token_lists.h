@@ -38,13 +38,12 @@ class TokenLists {
     TokenSpan tokens;
   };
 
-  bool empty() const { return starts_.size() == 0; }
+  bool empty() const { return offsets_.size() == 0; }
   void clear() {
-    starts_.resize(0);
-    texts_.resize(0);
+    offsets_.take({});
+    gaps_.take({});
   }
-  size_t entries() const { return texts_.size(); }
-  size_t bytes() const { return starts_.size() * sizeof(int64_t) + texts_.size() * sizeof(uint32_t); }
+  size_t bytes() const { return offsets_.size() * sizeof(int64_t) + gaps_.size(); }
 
   // Gives listed texts new numbers, or none where `numbers` has kNoText, and lists `added` behind them, whose
   // token i is nearest to centroid nearest[i]. A text is once in a list.
@@ -57,7 +56,7 @@ class TokenLists {
   void gather(const std::vector<std::vector<Candidate>>& nearest, size_t texts, Scratch& scratch) const;
   static void clear(Scratch& scratch);
 
-  static constexpr const char* kPayload = "list_texts";
+  static constexpr const char* kPayload = "list_gaps";
   // With the slots of texts for their numbers, kNoText: none.
   void save(Sections& out, const std::vector<uint32_t>& slots) const;
   // The entries stay in the file, and nobody has looked at them: check() throws Error for what is no text.
@@ -65,8 +64,20 @@ class TokenLists {
   void check(size_t texts) const;
 
  private:
-  Buffer<int64_t> starts_;  // list of centroid c: entries [starts_[c], starts_[c + 1])
-  Buffer<uint32_t> texts_;
+  struct Stored {
+    AlignedVector<int64_t> offsets;
+    AlignedVector<uint8_t> gaps;
+  };
+  Stored renumbered(size_t centroids, const std::vector<uint32_t>& numbers, const std::vector<Text>& added,
+                    const uint16_t* nearest) const;
+  template <class F>
+  void each(size_t centroid, const F& f) const;
+
+  // The list of centroid c is the bytes [offsets_[c], offsets_[c + 1]) of gaps_: numbers by their
+  // differences, which are small, since a list has one of some hundred texts: mostly in a byte, where a
+  // number takes four.
+  Buffer<int64_t> offsets_;
+  Buffer<uint8_t> gaps_;
 };
 
 }  // namespace tercet

@@ -59,9 +59,9 @@ class Sections {
     view(std::move(name), values.data(), values.size(), width);
   }
   // The same of what is made to be saved.
-  template <class T>
-  void own(std::string name, std::vector<T> values, size_t width = 0) {
-    const auto kept = std::make_shared<const std::vector<T>>(std::move(values));
+  template <class T, class Allocator>
+  void own(std::string name, std::vector<T, Allocator> values, size_t width = 0) {
+    const auto kept = std::make_shared<const std::vector<T, Allocator>>(std::move(values));
     view(std::move(name), *kept, width);
     all_.back().keeper = kept;
   }

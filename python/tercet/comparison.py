@@ -83,7 +83,7 @@ def encode_documents(
 ) -> list[Indexes]:
     """Return the indexes of the first ``steps[i]`` documents, for each ``i``."""
     dim = model.get_embedding_dimension()
-    grown = [Indexes(FlatIndex(dim), MultiVectorIndex(dim, codec="int8")) for _ in steps]
+    grown = [Indexes(FlatIndex(dim), MultiVectorIndex(dim)) for _ in steps]
     with Progress("encoding", len(documents), quiet=quiet) as progress:
         for start in range(0, len(documents), _SLAB):
             pooled, tokens = encode(model, [d.content for d in documents[start : start + _SLAB]])

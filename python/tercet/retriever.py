@@ -80,7 +80,7 @@ class Retriever:
             kind: ``"single"`` for one vector per document (cosine similarity), ``"multi"`` for token
                 vectors (MaxSim).
             codec: how vectors are stored, as :class:`FlatIndex` or :class:`MultiVectorIndex` says; None is
-                ``"float32"`` for single and ``"int8"`` for multi. One that needs training is trained by the
+                ``"float32"`` for single and ``"int4"`` for multi. One that needs training is trained by the
                 first :meth:`add`, on its first 65,536 tokens.
             overwrite: replace the tercet index that is there. It stays until the first :meth:`add` has been
                 committed.
@@ -94,7 +94,7 @@ class Retriever:
         if kind not in ("single", "multi"):
             raise ValueError(f"kind: expected 'single' or 'multi', got {kind!r}")
         check_encoder(encoder, kind)
-        codec = codec or ("float32" if kind == "single" else "int8")
+        codec = codec or ("float32" if kind == "single" else "int4")
         made = Collection.create(
             Path(path), kind, encoder.dim, codec, encoder.fingerprint(), overwrite=overwrite
         )

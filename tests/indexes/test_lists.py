@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import container
 import tercet
 from tercet import MultiVectorIndex, PackedMask
+from tercet.indexes.storage import as_json
 
 DIM = 16
 CODECS = ["float32", "int8", "int4", "residual2"]
@@ -133,3 +135,86 @@ def test_bad_arguments() -> None:
         index.search(queries(1, 0), candidates=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="trained already"):
         index.train(texts(10, 0))
+
+
+def decoded(offsets: np.ndarray, gaps: np.ndarray) -> list[list[int]]:
+    """Lists as csrc/storage/FORMAT.md has them."""
+    lists = []
+    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        numbers, number, shift = [], 0, 0
+        for byte in gaps[begin:end].tolist():
+            number += (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                numbers.append(number + (numbers[-1] if numbers else 0))
+                number = shift = 0
+        assert shift == 0
+        lists.append(numbers)
+    return lists
+
+
+@pytest.mark.parametrize("codec", ["int8", "residual2"])
+def test_what_is_in_the_lists(codec: Any) -> None:
+    """Each document once in the list of each centroid that is nearest to a token of it."""
+    index = filled(codec, 700)
+    index.remove(range(0, 300, 2))
+    index.add(texts(3, 8), range(1, 7, 2))
+    settings, state = container.parse(index._native.dump(as_json(index._header())))
+    lists = decoded(state["list_offsets"], state["list_gaps"])
+    assert settings["codec"] == codec
+    assert [numbers == sorted(set(numbers)) for numbers in lists] == [True] * 32
+    assert sum(map(len, lists)) < index.num_tokens
+    if codec == "residual2":
+        offsets = state["offsets"].tolist()
+        unlisted = set(state["unlisted"].tolist())
+        want: list[list[int]] = [[] for _ in range(32)]
+        for text in range(len(index)):
+            for centroid in set(state["centroids"][offsets[text] : offsets[text + 1]].tolist()):
+                if text not in unlisted:
+                    want[centroid].append(text)
+        assert lists == want
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("list_offsets", np.arange(32), "list_offsets: expected 33 values, got 32"),
+        ("list_offsets", np.arange(1, 34), "list_offsets: expected to rise from 0"),
+        ("list_offsets", np.array([0, 5, 4] + [9] * 30), "list_offsets: expected to rise from 0"),
+        ("list_offsets", np.array([0] * 32 + [2**62]), "list_gaps: expected"),
+        ("list_offsets", np.array([0] * 32 + [-1]), "list_offsets: expected to rise"),
+        ("list_gaps", np.zeros(3, np.uint8), "list_gaps: expected"),
+        ("list_gaps", b"\xff\xff\xff\xff\xff\x01", "list 0 ends within a number"),
+        ("list_gaps", b"\x80", "list 0 ends within a number"),
+        ("list_gaps", b"\xff\xff\xff\xff\x7f", "list_gaps: expected texts below 50, got 34359738367"),
+        ("list_gaps", b"\x01\x31", "list_gaps: expected texts below 50, got 50"),
+        ("unlisted", np.array([50], np.uint32), "unlisted: text 50 of 50"),
+        ("unlisted", np.array([3, 3], np.uint32), "unlisted: text 3 of 50, or twice"),
+    ],
+)
+def test_lists_that_are_none(section: str, value: Any, message: str, tmp_path: Path) -> None:
+    """Though their checksums are right."""
+    index = MultiVectorIndex(DIM, codec="residual2")
+    index.train(texts(300, 1), centroids=32)
+    index.add([np.ones((12, DIM), np.float32)] * 50)
+    settings, state = container.parse(index._native.dump(as_json(index._header())))
+    if isinstance(value, bytes):
+        state["list_offsets"] = np.array([0] + [len(value)] * 32)
+        value = np.frombuffer(value, np.uint8)
+    (tmp_path / "x").write_bytes(container.build(settings, {**state, section: value}))
+    with pytest.raises(ValueError, match=f"x: damaged index: .*{message}"):
+        tercet.open(tmp_path / "x", mmap=False)
+
+
+def test_a_removal_from_a_damaged_file(tmp_path: Path) -> None:
+    """It is done, without a look at lists that nobody has checked."""
+    filled("int8").save(tmp_path / "x")
+    data = bytearray((tmp_path / "x").read_bytes())
+    offset = next(offset for name, offset, _ in container.layout(bytes(data)) if name == "list_gaps")
+    data[offset : offset + 64] = b"\x7f" * 64
+    (tmp_path / "y").write_bytes(data)
+    index: Any = tercet.open(tmp_path / "y")
+    index.remove(range(400))
+    assert len(index) == 200
+    with pytest.raises(ValueError, match="y: damaged index: the checksum of section 'list_gaps'"):
+        index.search(queries(1, 0), candidates=10)

@@ -334,11 +334,14 @@ def test_modes(tmp_path: Path) -> None:
         assert index.commit() == 2  # nothing to do
         assert not index.refresh()
         index.add(texts(1), [1])
-        assert index.stats() == {
-            "kind": "SegmentedIndex", "dim": DIM, "codec": "int8", "generation": 2, "segments": 2, "size": 5,
-            "removed": 1, "tokens": index.num_tokens, "nbytes": index.nbytes,
+        stats = index.stats()
+        sizes = {name: stats.pop(name) for name in ("bytes", "bytes_per_token", "file_bytes", "per_segment")}
+        assert stats == {
+            "kind": "SegmentedIndex", "dim": DIM, "codec": "int4", "seed": 0, "generation": 2, "segments": 2,
+            "size": 5, "removed": 1, "tokens": index.num_tokens, "nbytes": index.nbytes,
         }  # fmt: skip
-        assert repr(index) == f"SegmentedIndex({str(path)!r}, codec='int8', size=5)"
+        assert sizes["bytes_per_token"] == index.nbytes / index.num_tokens
+        assert repr(index) == f"SegmentedIndex({str(path)!r}, codec='int4', size=5)"
     assert reader.refresh()
     assert (len(reader), reader.generation) == (5, 3)
     for options in ({"mode": "w"}, {"memory": 0}):
@@ -418,7 +421,7 @@ def test_merging_copies_codes(codec: Any, tmp_path: Path) -> None:
 def test_what_is_merged(tmp_path: Path) -> None:
     """Small segments and half-dead ones; into segments of the size that memory makes."""
     document, memory = np.ones((10, DIM), F32), 100 * 2 * (80 + 20 + 16)  # 100 documents a segment
-    with SegmentedIndex.create(tmp_path / "x", DIM, memory=memory) as index:
+    with SegmentedIndex.create(tmp_path / "x", DIM, codec="int8", memory=memory) as index:
         full = []
         for i in range(3):
             index.add([document] * 100, range(100 * i, 100 * i + 100))
@@ -459,7 +462,7 @@ def test_dead_segments_are_left_out(tmp_path: Path) -> None:
 def test_streams(tmp_path: Path) -> None:
     """Every way to say the same, read a batch at a time."""
     documents = texts(200)
-    want = one_index("int8", None)
+    want = one_index("int4", None)
     want.add(documents, range(200))
     joined = TokenVectors.from_list(documents)
     batches = [TokenVectors.from_list(documents[i : i + 7]) for i in range(0, 200, 7)]
@@ -533,7 +536,7 @@ def test_streams_that_fail(tmp_path: Path) -> None:
 
 
 def one_with(documents: list[Array]) -> MultiVectorIndex:
-    one = one_index("int8", None)
+    one = one_index("int4", None)
     one.add(documents, range(len(documents)))
     return one
 
@@ -588,7 +591,7 @@ def test_an_interrupted_build_goes_on(codec: Any, tmp_path: Path) -> None:
 
 def test_builds_that_do_not_fit(tmp_path: Path) -> None:
     SegmentedIndex.build(tmp_path / "x", pairs(10), dim=DIM)
-    for options in ({"dim": DIM, "codec": "int4"}, {"dim": 4}):
+    for options in ({"dim": DIM, "codec": "int8"}, {"dim": 4}):
         with pytest.raises(ValueError, match="expected an index with"):
             SegmentedIndex.build(tmp_path / "x", pairs(10), **options)
     with pytest.raises(ValueError, match="item 0 of the stream: expected 2 ids, got 1"):

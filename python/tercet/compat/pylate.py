@@ -52,7 +52,7 @@ class Index:
         index_folder, index_name: where the file lies; directories are made.
         override: begin without the documents that are there.
         codec: how vectors are stored, as :class:`tercet.MultiVectorIndex` says; None is what the file has, or
-            ``"int8"``.
+            ``"int4"``.
         seed: of the codec's random rotation and training.
         num_threads: how many to use; all by default.
 
@@ -80,7 +80,7 @@ class Index:
         self.codec = codec
         self.seed = seed
         self.num_threads = num_threads
-        MultiVectorIndex(1, codec=codec or "int8", seed=seed)  # bad settings fail now, not with the first add
+        MultiVectorIndex(1, codec=codec or "int4", seed=seed)  # bad settings fail now, not with the first add
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if override:
             self.path.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ class Index:
         tokens = as_tokens(documents_embeddings, "documents_embeddings")
         index = self.index
         if index is None:
-            index = MultiVectorIndex(tokens.dim, codec=self.codec or "int8", seed=self.seed)
+            index = MultiVectorIndex(tokens.dim, codec=self.codec or "int4", seed=self.seed)
         index.add(tokens, documents_ids, threads=self.num_threads)
         return self._saved(index)
 

@@ -29,6 +29,7 @@ __all__ = [
     "check_settings",
     "id_array",
     "required_ids",
+    "sizes_of",
 ]
 
 CODECS = ("float32", "bfloat16", "int8", "int4", "int2", "binary")
@@ -281,3 +282,10 @@ def check_settings(dim: int, codec: str, seed: int, max_dim: int, codecs: tuple[
         raise ValueError(f"dim: expected 1 to {max_dim}, got {dim}")
     if codec not in codecs:
         raise ValueError(f"codec: expected one of {', '.join(codecs)}, got {codec!r}")
+
+
+def sizes_of(parts: dict[str, int], tokens: int) -> dict[str, Any]:
+    """Return what ``stats()`` says of the bytes of token vectors."""
+    size = sum(parts.values())
+    each = size / tokens if tokens else 0.0
+    return {"tokens": tokens, "nbytes": size, "bytes": parts, "bytes_per_token": each}

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from tercet import _core
 from tercet.arrays import MAX_DIM
 from tercet.indexes.base import as_filters, as_ids, check_settings, id_array
-from tercet.indexes.recall import RecallOf, recall_for_queries, recall_for_vectors
+from tercet.indexes.calibration import RecallOf, check_recall, smallest
+from tercet.indexes.recall import recall_for_queries, recall_for_vectors
 from tercet.indexes.vectors import Metric, VectorIndex, check_metric, check_rescore
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
@@ -45,8 +46,8 @@ class HNSWIndex(VectorIndex):
             (positions on a map, data far from the origin), are all alike: where :meth:`add` finds that, it
             builds the graph anew without codes, and :attr:`codec` says so.
         rescore: ``"float32"`` keeps the vectors themselves beside the codes, and scores are theirs; None
-            keeps the codes alone, at a third or a quarter of the memory and a little less recall, and cannot do
-            without them.
+            keeps the codes alone, at a third or a quarter of the memory and a little less recall, and cannot
+            do without them.
     """
 
     _native: _core.HNSWIndex
@@ -161,17 +162,13 @@ class HNSWIndex(VectorIndex):
             TypeError: ``target_recall`` that is no number.
         """
         check_recall(target_recall)
-        width, change = check_k(k), self._native.changes()
-        found, at = self._widths.get((target_recall, width), (0, -1))
+        count, change = check_k(k), self._native.changes()
+        found, at = self._widths.get((target_recall, count), (0, -1))
         if at == change and queries is None:
             return found
-        recall_of = self._recall(width, queries)
-        while (recall := recall_of(width)) < target_recall:
-            if width >= len(self):
-                raise ValueError(f"target_recall: {target_recall} is not reached, {recall:.3f} with any ef")
-            width += max(1, width // 4)
+        width = smallest(target_recall, count, len(self), self._recall(count, queries), "ef")
         if queries is None:
-            self._widths[target_recall, check_k(k)] = (width, change)
+            self._widths[target_recall, count] = (width, change)
         return width
 
     def estimate_recall(self, ef: int, k: int = 10, *, queries: Any = None) -> float:
@@ -218,12 +215,3 @@ class HNSWIndex(VectorIndex):
 
     def __repr__(self) -> str:
         return f"HNSWIndex(dim={self.dim}, metric={self.metric!r}, codec={self.codec!r}, size={len(self)})"
-
-
-def check_recall(target_recall: Any) -> None:
-    """Raise unless this is a part of what is looked for, and not none of it."""
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(target_recall, bool) or not isinstance(target_recall, numbers):
-        raise TypeError(f"target_recall: expected a number, got {type(target_recall).__name__}")
-    if not 0 < target_recall <= 1:
-        raise ValueError(f"target_recall: expected a number above 0 and at most 1, got {target_recall}")

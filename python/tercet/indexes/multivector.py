@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections import Counter
+from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +24,9 @@ from tercet.indexes.base import (
     check_settings,
     id_array,
     required_ids,
+    sizes_of,
 )
+from tercet.indexes.token_recall import Calibrated
 from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenMatches, TokenVectors
@@ -35,7 +40,7 @@ MAX_CENTROIDS = 65536
 FEW_TOKENS = 1000  # to train on: what is learned from less stays bad
 
 
-class MultiVectorIndex(BaseIndex):
+class MultiVectorIndex(Calibrated, BaseIndex):
     """An exact index of token vectors, as ColBERT models make them.
 
     Scores are MaxSim over the stored vectors: the sum over query tokens of the largest dot product with a
@@ -44,8 +49,8 @@ class MultiVectorIndex(BaseIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        codec: ``"int8"`` (a byte a dimension and a 2-byte scale a token), ``"int4"``, ``"int2"`` or
-            ``"binary"`` (4, 2 bits or 1 bit a dimension and a scale, rotated at random), ``"residual2"`` or
+        codec: ``"int4"``, ``"int2"`` or ``"binary"`` (4, 2 bits or 1 bit a dimension and a 2-byte scale a
+            token, rotated at random), ``"int8"`` (a byte a dimension and a scale), ``"residual2"`` or
             ``"residual1"`` (2 bits or 1 bit of the difference from a centroid, whose number takes 2 bytes
             more: smaller errors than int2 and binary, but the centroids have to be trained), ``"pq16"``
             (product quantisation of that difference: 18 bytes a token whatever ``dim`` is, the fastest to
@@ -56,8 +61,9 @@ class MultiVectorIndex(BaseIndex):
 
     _native: _core.MultiVectorIndex
 
-    def __init__(self, dim: int, *, codec: TokenCodec = "int8", seed: int = 0) -> None:
+    def __init__(self, dim: int, *, codec: TokenCodec = "int4", seed: int = 0) -> None:
         check_settings(dim, codec, seed, MAX_DIM, (*CODECS, *RESIDUAL))
+        super().__init__()
         self.dim = operator.index(dim)
         self._codec = codec
         self.seed = operator.index(seed)
@@ -134,6 +140,7 @@ class MultiVectorIndex(BaseIndex):
         k: int = 10,
         *,
         candidates: int | None = None,
+        target_recall: float | None = None,
         filter: Any = None,
         exact: bool = False,
         threads: int | None = None,
@@ -150,16 +157,22 @@ class MultiVectorIndex(BaseIndex):
             k: how many; more than there are leaves places unfilled.
             candidates: how many documents to compare with, at least ``k``: more miss less, and take longer.
                 By default 256, or ``4 k`` if that is more, where that is faster than comparing with all.
+            target_recall: choose ``candidates`` so that this part of the best ``k`` is found
+                (:meth:`calibrate`), of all documents; of few that a ``filter`` allows it is more.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
             exact: compare with every document.
             threads: how many to use; all by default.
+
+        Raises:
+            ValueError: both ``candidates`` and ``target_recall``, or one that is out of range.
         """
         tokens = self._tokens(queries, "queries")
         rows = as_float32(tokens.rows).data
         filters = as_filters(filter, len(tokens))
         count = check_k(k)
-        named = 0 if candidates is None else max(count, check_k(candidates, "candidates"))
+        given = self._candidates(self, count, candidates, None if exact else target_recall)
+        named = 0 if given is None else max(count, check_k(given, "candidates"))
         return Hits(
             *self._native.search(
                 rows, tokens.offsets, count, filters, named, bool(exact), check_threads(threads)
@@ -229,10 +242,32 @@ class MultiVectorIndex(BaseIndex):
         """Number of token vectors of all documents."""
         return self._native.num_tokens()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the index takes, in memory and in the file that is mapped; :meth:`stats` has the parts.
+
+        Arrays that grow have room for up to twice what is in them.
+        """
+        return self._native.bytes()
+
     def stats(self) -> dict[str, Any]:
-        """Return size, memory and settings."""
-        sizes = {"size": len(self), "tokens": self.num_tokens, "nbytes": self.nbytes}
-        return {**self._header(), "centroids": self._native.num_centroids(), **sizes}
+        """Return size, memory and settings.
+
+        ``nbytes`` is the sum of ``bytes``: of the rows of all tokens the ``codes``, the ``scales`` and the
+        numbers of their ``centroids``; the ``codebook`` that these, or the lists, are of; the inverted
+        ``lists``; where the rows of ``documents`` are; and the ``ids``, with what finds them. Removed
+        documents count until their place is used again. ``bytes_per_token`` is ``nbytes`` by ``tokens``.
+        """
+        sizes = sizes_of(self._native.bytes_by_part(), self.num_tokens)
+        return {**self._header(), "centroids": self._native.num_centroids(), "size": len(self), **sizes}
+
+    def _searched(self) -> AbstractContextManager[MultiVectorIndex]:
+        return nullcontext(self)
+
+    def _content(self) -> Counter[Hashable]:
+        """Return how many documents have changed, by what searches of them depend on: their lists."""
+        listed = self._native.bytes_by_part()["lists"] > 0
+        return Counter({(self._native.num_centroids(), listed): self._native.changes()})
 
     def _warn_of_few(self, tokens: int) -> None:
         if self.codec in RESIDUAL and tokens < FEW_TOKENS:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from tercet import _core
 from tercet.indexes.base import id_array, required_ids
+from tercet.indexes.calibration import RecallOf, part_of
 
-__all__ = ["RecallOf", "recall_for_queries", "recall_for_vectors"]
-
-RecallOf = Callable[[int], float]  # of an ef
+__all__ = ["recall_for_queries", "recall_for_vectors"]
 
 _SAMPLE = 256  # vectors
 
@@ -28,7 +24,7 @@ def recall_for_queries(native: _core.HNSWIndex, rows: npt.NDArray[np.float32], k
     def recall(ef: int) -> float:
         # One at a time: many at once are sooner compared with all vectors, which misses less
         found = [native.search(row[None], count, [], ef, False, 0)[0][0] for row in rows]
-        return _part_of(best, found)
+        return part_of(best.tolist(), [row.tolist() for row in found])
 
     return recall
 
@@ -42,9 +38,4 @@ def recall_for_vectors(native: _core.HNSWIndex, k: int) -> RecallOf:
         return lambda ef: 1.0
     there, _ = native.search(native.get(own), count + 1, [], 1, True, 0)
     best = [[i for i in row if i != id][:count] for row, id in zip(there.tolist(), ids.tolist(), strict=True)]
-    return lambda ef: _part_of(best, native.search_held_out(own, count, max(ef, count), 0)[0])
-
-
-def _part_of(best: Any, found: Any) -> float:
-    hits = sum(len(set(want) & set(got)) for want, got in zip(best, found, strict=True))
-    return hits / sum(len(want) for want in best)
+    return lambda ef: part_of(best, native.search_held_out(own, count, max(ef, count), 0)[0].tolist())

@@ -26,7 +26,7 @@ def build_segment(
     stream: Iterable[tuple[Any, Any]],
     *,
     dim: int,
-    codec: TokenCodec = "int8",
+    codec: TokenCodec = "int4",
     seed: int = 0,
     codebook: Codebook | None = None,
     pool: int | None = None,

@@ -49,12 +49,14 @@ class SegmentedIndex(Questions):
     of a stream, a tenth of ``memory`` for the batch at hand; where segments get inverted lists (131,072
     tokens, codecs without a codebook), to train them, ``2500 sqrt(tokens) dim`` bytes of a segment's tokens;
     and up to 64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32). And, of a writer
-    as of a reader, whatever ``memory`` is: about 100 bytes for each document (and the characters of its id),
-    2 for each token (4 with a codebook), and the pages of mapped files in use, which the system takes back.
+    as of a reader, whatever ``memory`` is: the codebook; about 40 bytes for each document (with ids that are
+    strings 80, and the characters); of a segment with lists ``8 sqrt(tokens)`` times ``dim + 14`` bytes; and
+    the pages of mapped files in use, which the system takes back.
     """
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
         """Use :meth:`create`, :meth:`open` or :meth:`build`."""
+        super().__init__()
         self._path = path.absolute()  # the process may change its directory
         self._writer = writer
         self._state = load(self._path) if writer is None else None
@@ -65,7 +67,7 @@ class SegmentedIndex(Questions):
         path: str | os.PathLike[str],
         dim: int,
         *,
-        codec: TokenCodec = "int8",
+        codec: TokenCodec = "int4",
         seed: int = 0,
         codebook: Codebook | None = None,
         memory: int = MEMORY,
@@ -115,7 +117,7 @@ class SegmentedIndex(Questions):
         stream: Iterable[tuple[Any, Any]],
         *,
         dim: int,
-        codec: TokenCodec = "int8",
+        codec: TokenCodec = "int4",
         seed: int = 0,
         codebook: Codebook | None = None,
         pool: int | None = None,

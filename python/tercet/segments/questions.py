@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tercet.indexes.base import as_ids
+from tercet.indexes.base import as_ids, sizes_of
+from tercet.indexes.token_recall import Calibrated
+from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook
+from tercet.segments.sizes import bytes_by_part, file_bytes, segment_sizes
 from tercet.segments.snapshot import Snapshot
 from tercet.types import Hits, TokenMatches, TokenVectors
 
 __all__ = ["Questions"]
 
 
-class Questions(ABC):
+class Questions(Calibrated):
     """Everything that changes nothing. Not public: use SegmentedIndex."""
 
     _path: Path
@@ -27,8 +30,19 @@ class Questions(ABC):
     def _reading(self) -> AbstractContextManager[Snapshot]:
         """Yield what there is, which does not change until the end of the block."""
 
+    def _searched(self) -> AbstractContextManager[Snapshot]:
+        return self._reading()
+
     def search(
-        self, queries: Any, k: int = 10, *, filter: Any = None, threads: int | None = None, **options: Any
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        candidates: int | None = None,
+        target_recall: float | None = None,
+        filter: Any = None,
+        exact: bool = False,
+        threads: int | None = None,
     ) -> Hits:
         """Return the best ``k`` documents of every query by MaxSim.
 
@@ -36,14 +50,21 @@ class Questions(ABC):
             queries: one ``[tokens, dim]``, a list of such, :class:`~tercet.TokenVectors`, or a padded
                 ``[n, tokens, dim]``.
             k: how many; more than there are leaves places unfilled.
+            candidates: with how many documents of each segment that has lists to compare, at least ``k``, as
+                :meth:`MultiVectorIndex.search` takes it.
+            target_recall: choose ``candidates`` so that this part of the best ``k`` is found
+                (:meth:`calibrate`).
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
                 or a :class:`~tercet.PackedMask` of it, or a list with one of these (or None) for each query.
+            exact: compare with every document.
             threads: how many to use; all by default.
-            options: what else :meth:`MultiVectorIndex.search` takes, for the search of each segment:
-                ``candidates``, ``exact``.
+
+        Raises:
+            ValueError: both ``candidates`` and ``target_recall``, or one that is out of range.
         """
         with self._reading() as now:
-            return now.search(queries, k, filter, {**options, "threads": threads})
+            chosen = self._candidates(now, check_k(k), candidates, None if exact else target_recall)
+            return now.search(queries, k, candidates=chosen, filter=filter, exact=exact, threads=threads)
 
     def rerank(self, queries: Any, candidates: Hits, k: int, *, threads: int | None = None) -> Hits:
         """Return the best ``k`` of each query's candidates by MaxSim over their stored tokens.
@@ -51,7 +72,7 @@ class Questions(ABC):
         Args and errors are those of :meth:`MultiVectorIndex.rerank`.
         """
         with self._reading() as now:
-            return now.rerank(queries, candidates, k, {"threads": threads})
+            return now.rerank(queries, candidates, k, threads)
 
     def explain(self, queries: Any, hits: Hits, *, threads: int | None = None) -> list[TokenMatches]:
         """Return for each query which tokens of its hits made their scores.
@@ -127,13 +148,19 @@ class Questions(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored vectors, in files and in memory, removed documents included."""
+        """Bytes that the index takes, in mapped files and in memory, removed documents included."""
         with self._reading() as now:
-            shared = 0 if now.codebook is None else now.codebook.nbytes
-            return shared + sum(segment.index.nbytes - shared for segment in now.segments)
+            return sum(bytes_by_part(now).values())
 
     def stats(self) -> dict[str, Any]:
-        """Return sizes and settings; ``removed`` is how many documents wait for :meth:`compact`."""
+        """Return sizes and settings.
+
+        ``removed`` is how many documents wait for :meth:`compact`. ``nbytes``, ``bytes`` and
+        ``bytes_per_token`` are as those of :meth:`MultiVectorIndex.stats`, over all segments, whose common
+        codebook counts once; and ``tombstones`` are what says which documents are removed. ``file_bytes`` are
+        those of all files; ``per_segment`` says for each, the older first, its ``file`` (None: not written
+        yet), ``size``, ``removed``, ``tokens``, ``nbytes`` and ``file_bytes``, tombstones included.
+        """
         with self._reading() as now:
             return {
                 **now.empty._header(),
@@ -143,8 +170,9 @@ class Questions(ABC):
                 "segments": len(now.segments),
                 "size": len(now),
                 "removed": sum(len(segment.index) for segment in now.segments) - len(now),
-                "tokens": self.num_tokens,
-                "nbytes": self.nbytes,
+                **sizes_of(bytes_by_part(now), self.num_tokens),
+                "file_bytes": file_bytes(now, self._path),
+                "per_segment": segment_sizes(now),
             }
 
     def verify(self) -> None:

@@ -28,14 +28,20 @@ class Segment:
         index: all that were stored, living or not.
         file: what the manifest says of it; None for what a writer has not written yet.
         living: ``bool[n]`` by slot; None while all do. Belongs to this object; only writers change it.
+        file_bytes: length of the file.
     """
 
     def __init__(
-        self, index: MultiVectorIndex, file: File | None = None, living: npt.NDArray[np.bool_] | None = None
+        self,
+        index: MultiVectorIndex,
+        file: File | None = None,
+        living: npt.NDArray[np.bool_] | None = None,
+        file_bytes: int = 0,
     ) -> None:
         self.index = index
         self.file = file
         self.living = living
+        self.file_bytes = file_bytes
         self._size = None if living is None else int(np.count_nonzero(living))
 
     @classmethod
@@ -46,10 +52,14 @@ class Segment:
             FileNotFoundError: it is not there.
             ValueError: it is damaged, or another file than the manifest means.
         """
-        index = known.index if known is not None else _open_same(directory / file.file, file, manifest)
+        if known is not None:
+            index, size = known.index, known.file_bytes
+        else:
+            index = _open_same(directory / file.file, file, manifest)
+            size = (directory / file.file).stat().st_size
         if file.removed is None:
-            return cls(index, file)
-        return cls(index, file, ~read_removed(directory, file.removed, file.documents))
+            return cls(index, file, None, size)
+        return cls(index, file, ~read_removed(directory, file.removed, file.documents), size)
 
     def __len__(self) -> int:
         """Return the number of living documents."""
@@ -73,6 +83,11 @@ class Segment:
         if self.living is None:
             return self.index.num_tokens
         return int(self.index._native.lengths()[self.living].sum())
+
+    @property
+    def tombstone_bytes(self) -> int:
+        """Bytes of memory that say which documents live."""
+        return 0 if self.living is None else self.living.nbytes
 
     def find(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Return the slot of each id, -1 where no living document has it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,18 @@ class Snapshot:
         parts = [segment.ids for segment in self.segments]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
-    def search(self, queries: Any, k: int, filter: Any, options: dict[str, Any]) -> Hits:
-        """Return the best ``k`` of all segments, each of which gets the ``options``."""
-        tokens = self.empty._tokens(queries, "queries")
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        *,
+        candidates: int | None = None,
+        filter: Any = None,
+        exact: bool = False,
+        threads: int | None = None,
+    ) -> Hits:
+        """Return the best ``k`` of all segments, of each of which so many ``candidates`` are compared."""
+        tokens = self._tokens(queries, "queries")
         count = check_k(k)
         filters = [self._as_mask_or_ids(given) for given in as_filters(filter, len(tokens))]
         found, first = [], 0
@@ -66,20 +75,29 @@ class Snapshot:
             part = slice(first, first := first + len(segment))
             own = [segment.allowed(f[part] if _is_mask(f) else f) for f in filters or [None]]
             most = max(1, min(count, len(segment)))
-            found.append(segment.index.search(tokens, most, filter=own if filters[1:] else own[0], **options))
+            found.append(
+                segment.index.search(
+                    tokens,
+                    most,
+                    candidates=candidates,
+                    filter=own if filters[1:] else own[0],
+                    exact=exact,
+                    threads=threads,
+                )
+            )
         return _merged(found, count)
 
-    def rerank(self, queries: Any, candidates: Hits, k: int, options: dict[str, Any]) -> Hits:
+    def rerank(self, queries: Any, candidates: Hits, k: int, threads: int | None) -> Hits:
         """Return the best ``k`` of each query's candidates."""
-        tokens = self.empty._tokens(queries, "queries")
+        tokens = self._tokens(queries, "queries")
         check_hits(candidates, tokens, "candidates")
         self._homes(candidates, "candidates")
         wanted = [[hit.id for hit in hits] for hits in candidates]
-        return self.search(tokens, k, wanted, {**options, "exact": True})
+        return self.search(tokens, k, filter=wanted, exact=True, threads=threads)
 
     def explain(self, queries: Any, hits: Hits, threads: int | None) -> list[TokenMatches]:
         """Return for each query which tokens of its hits made their scores."""
-        tokens = self.empty._tokens(queries, "queries")
+        tokens = self._tokens(queries, "queries")
         check_hits(hits, tokens, "hits")
         homes = self._homes(hits, "hits")
         places = [[homes.get(i, -1) for i in ids] for ids in hits.ids.tolist()]
@@ -159,6 +177,21 @@ class Snapshot:
         """Raise TypeError if ids are of the other kind than those in the index."""
         if len(self) and len(ids) and kind_of(ids) != self._kind:
             raise TypeError(f"ids: this index has {self._kind} ids, got {kind_of(ids)}")
+
+    def _tokens(self, x: Any, name: str) -> TokenVectors:
+        """Return texts as MultiVectorIndex takes them, of the right dimensions, at least one."""
+        return self.empty._tokens(x, name)
+
+    def _content(self) -> Counter[Hashable]:
+        """Return how many documents of each segment have changed: of files, only those that live can."""
+        content: Counter[Hashable] = Counter()
+        for segment in self.segments:
+            ((lists, changes),) = segment.index._content().items()
+            if segment.file is None:
+                content["in memory", lists] = changes
+            else:
+                content[segment.file.file, lists] = len(segment)
+        return content
 
     def _as_mask_or_ids(self, given: Any) -> Any:
         """Return a filter as :func:`as_filters` makes them, without bits, and of the right size or kind."""

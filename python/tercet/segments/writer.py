@@ -213,8 +213,9 @@ class Writer:
         return segment
 
     def _opened(self, name: str, living: npt.NDArray[np.bool_] | None = None) -> Segment:
-        index, generation = open_index(self.directory / name)
-        return Segment(index, File(name, generation, len(index)), living)
+        path = self.directory / name
+        index, generation = open_index(path)
+        return Segment(index, File(name, generation, len(index)), living, path.stat().st_size)
 
     def _checked(self, path: Path, segment: Segment, codebook: Codebook | None) -> Codebook | None:
         """Return the codebook, that of the segment if there is none yet; ValueError if it does not fit."""

@@ -22,9 +22,9 @@ constexpr const char* kCodecs[] = {"float32", "bfloat16",  "int8",      "int4", 
 
 struct Case {
   uint32_t dim = 1;
-  uint8_t kind = kFlat, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0;
-  size_t texts = 0, nodes = 0, num_removed = 0, num_free = 0, num_centroids = 0, clusters = 0, k = 1,
-         num_queries = 1, added = 1;
+  uint8_t kind = kFlat, codec = 0, metric = 0, rescore = 0, strings = 0, exact = 0, filter = 0, listed = 0;
+  size_t texts = 0, nodes = 0, num_removed = 0, num_free = 0, num_centroids = 0, clusters = 0, num_lists = 0,
+         list_clusters = 0, num_unlisted = 0, k = 1, num_queries = 1, added = 1;
   IntIds ints;
   StringIds names;
   int64_t next_id = 0;
@@ -32,6 +32,11 @@ struct Case {
   std::vector<uint8_t> codes, codebook_codes;
   std::vector<uint16_t> scales, centroids, codebook_scales;
   std::vector<uint32_t> codebook_offsets;
+  std::vector<uint8_t> list_codes, list_given,
+      list_gaps;  // lists, and where the codec has no codebook theirs
+  std::vector<uint16_t> list_scales;
+  std::vector<uint32_t> list_codebook_offsets, unlisted;
+  std::vector<int64_t> list_offsets;
   std::vector<uint32_t> node_of, removed, free, base_rows, base_parents, base_root, upper_rows, upper_parents,
       upper_root;
   std::vector<float> codec_parameters, originals, errors, lengths, bias, queries, more;
@@ -69,6 +74,13 @@ struct Case {
     f("codebook_scales", c.codebook_scales);
     f("codebook_offsets", c.codebook_offsets);
     f("codec_parameters", c.codec_parameters);
+    f("list_codebook_codes", c.list_codes);
+    f("list_codebook_scales", c.list_scales);
+    f("list_codebook_offsets", c.list_codebook_offsets);
+    f("list_codebook_given", c.list_given);
+    f("list_offsets", c.list_offsets);
+    f("list_gaps", c.list_gaps);
+    f("unlisted", c.unlisted);
     f("originals", c.originals);
     f("original_errors", c.errors);
     f("original_lengths", c.lengths);
@@ -161,7 +173,19 @@ void describe(Archive& a, Case& c) {
       a.array(c.codebook_scales, c.num_centroids);
       a.array(c.codebook_codes, c.num_centroids * c.dim);
       a.array(c.codec_parameters, c.codec_name() == "pq16" ? kProductEntries * c.dim : 0);
+    } else {
+      a.bounded(c.num_lists, 0, 200);
+      a.bounded(c.list_clusters, 0, 80);
+      a.array(c.list_codebook_offsets, c.num_lists ? c.list_clusters + 1 : 0);
+      a.array(c.list_scales, c.num_lists);
+      a.array(c.list_codes, c.num_lists * c.dim);
+      a.array(c.list_given, c.num_lists ? 1 : 0);
     }
+    a.bounded(c.listed, 0, 1);
+    a.bounded(c.num_unlisted, 0, 30);
+    a.array(c.list_offsets, c.listed ? (c.residual() ? c.num_centroids : c.num_lists) + 1 : 0);
+    a.array(c.list_gaps, c.list_offsets.empty() ? 0 : static_cast<size_t>(c.list_offsets.back()));
+    a.array(c.unlisted, c.listed ? c.num_unlisted : 0);
   }
   const auto codec = c.row_codec();
   a.array(c.scales, codec->has_scales() ? rows : 0);
@@ -337,8 +361,14 @@ std::vector<fuzz::Bytes> fuzz::seeds() {
       MultiVectorIndex index(c.dim, c.codec_name());
       std::vector<size_t> offsets{0};
       for (size_t t = 0; t < c.texts; ++t) offsets.push_back(offsets.back() + random_below(state, 9));
+      if (offsets.back() && i % 2) index.train({rows.data(), c.dim, {0, offsets.back()}}, 3, 2, 1);
       if (c.texts) index.add({rows.data(), c.dim, offsets}, c.ids(), 1);
+      if (c.texts && i % 4 == 1) index.add({rows.data(), c.dim, {0, 1}}, first_of(c.ids(), 1), 1);
       c.take(*saved(index));
+      c.num_lists = c.list_scales.size();
+      c.list_clusters = c.num_lists ? c.list_codebook_offsets.size() - 1 : 0;
+      c.listed = !c.list_offsets.empty();
+      c.num_unlisted = c.unlisted.size();
       c.num_centroids = c.codebook_scales.size();
       c.clusters = c.codebook_offsets.empty() ? 0 : c.codebook_offsets.size() - 1;
     } else if (c.kind == kHNSW) {
