@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>
 
+#include <chrono>
+
 #include "core/error.h"
 #include "core/parallel.h"
 
@@ -17,6 +19,19 @@ Format format_of(const py::array& array, const char* name) {
 }
 
 }  // namespace
+
+std::function<void()> signal_check() {
+  const py::module_ threading = py::module_::import("threading");
+  if (!threading.attr("current_thread")().is(threading.attr("main_thread")())) return {};
+  // Not each time: the lock may have to be waited for.
+  using Clock = std::chrono::steady_clock;
+  return [next = Clock::now() + std::chrono::milliseconds(50)]() mutable {
+    if (Clock::now() < next) return;
+    const py::gil_scoped_acquire lock;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    next = Clock::now() + std::chrono::milliseconds(50);
+  };
+}
 
 size_t threads_of(size_t given) { return given ? given : default_threads(); }
 

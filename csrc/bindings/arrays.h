@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 
 #include <exception>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,11 @@ auto waiting(F f) {
   without_gil([&] { answer = f(); });
   return answer;
 }
+
+// For long work without the interpreter's lock: called now and then, it lets Python's signal handlers run,
+// and throws what they raise, as KeyboardInterrupt. They run in the main thread alone; in others, and without
+// taking the lock, it does nothing.
+std::function<void()> signal_check();
 
 // The number of threads of a call, which must not change while it runs (the environment may).
 size_t threads_of(size_t given);

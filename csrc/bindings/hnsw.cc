@@ -12,9 +12,10 @@ py::object add(HNSWIndex& index, const py::array& vectors, const py::object& ids
   if (!ids.is_none()) wanted = ids_of(ids);
   const bool given = wanted.has_value();
   Ids used;
+  const std::function<void()> check = signal_check();
   without_gil([&] {
     used = index.add(reinterpret_cast<const float*>(rows.data), rows.stride / sizeof(float), rows.rows,
-                     std::move(wanted), threads_of(threads));
+                     std::move(wanted), threads_of(threads), check);
   });
   return given ? ids : ids_to_python(std::move(used));
 }

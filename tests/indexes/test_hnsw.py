@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -374,3 +376,34 @@ def test_saving(metric: Any, rescore: Any, tmp_path: Path) -> None:
     for other in copies:
         for got, expected in zip(one_by_one(other, queries, 7), one_by_one(index, queries, 7), strict=True):
             assert same_bits(got, expected)
+
+
+def test_ctrl_c_withdraws_an_add() -> None:
+    """In a process of its own, since the alarm must come while vectors are added, however fast that is."""
+    script = """
+import signal, numpy as np, tercet
+
+vectors = np.random.default_rng(0).standard_normal((60_000, 96)).astype(np.float32)
+index = tercet.HNSWIndex(96)
+index.add(vectors[:100])
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    index.add(vectors)
+    print("added")
+except KeyboardInterrupt:
+    assert len(index) == 100 and index.ids.tolist() == list(range(100))
+    index.add(vectors[:500], range(1000, 1500))
+    assert (index.search(vectors[:500], 1, filter=range(1000, 1500)).ids[:, 0] == np.arange(1000, 1500)).all()
+    print("withdrawn")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("withdrawn\n", "")
+
+
+@pytest.mark.parametrize("size", [2, 3, 10, 16, 17, 30])
+def test_small_graphs_know_their_recall(size: int) -> None:
+    index = tercet.HNSWIndex(8)
+    index.add(np.random.default_rng(size).standard_normal((size, 8)).astype(np.float32))
+    assert index.estimate_recall(size + 1) == 1
+    assert index.calibrate(0.9) == 10

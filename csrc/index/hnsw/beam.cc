@@ -27,12 +27,11 @@ void Beam::run(size_t first, size_t count, BeamScratch& scratch,
   while (left) {
     for (size_t i = 0; i < in_flight; ++i) {
       BeamSearch& s = *scratch.searches[i];
-      if (s.step_ == BeamSearch::Step::idle) continue;
-      if (s.step_ != BeamSearch::Step::done) advance(s);
+      if (s.step_ == BeamSearch::Step::done) continue;
+      advance(s);
       if (s.step_ != BeamSearch::Step::done) continue;
       done(s);
       s.visited_.clear();
-      s.step_ = BeamSearch::Step::idle;
       --left;
       fill(s);
     }
@@ -48,6 +47,9 @@ void Beam::start(BeamSearch& s) const {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (entries[i] != s.unseen) s.pool.insert(PoolEntry(found[i], entries[i]));
   }
+  // Where the only way in is the node that is not to be seen, it is passed through: run() would wait for ever
+  // for a search that has nowhere to begin, and so is done before it is under way.
+  if (s.pool.size() == 0) s.pool.insert(PoolEntry(found[0], entries[0]));
   next_layer(s);
 }
 

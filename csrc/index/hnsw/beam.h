@@ -28,9 +28,9 @@ struct BeamSearch {
 
  private:
   friend struct Beam;
-  enum class Step { neighbours, behind_neighbours, scores, done, idle };
+  enum class Step { neighbours, behind_neighbours, scores, done };
   Visited visited_;
-  Step step_ = Step::idle;
+  Step step_ = Step::done;
   size_t layer_ = 0;
   uint32_t node_ = kNoNode;               // whose neighbours are on their way
   uint32_t frontier_[NodeScores::kMost];  // whose codes are on their way

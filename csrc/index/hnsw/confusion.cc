@@ -49,7 +49,7 @@ bool HNSWIndex::codes_confuse(size_t inside, size_t threads) const {
 }
 
 // Builds the graph anew by the vectors. Searches go on by the codes until it is there.
-void HNSWIndex::leave_codes(size_t threads) {
+void HNSWIndex::leave_codes(size_t threads, const std::function<void()>& check) {
   NodeBits gone;
   gone.resize(most_nodes());
   for (const uint32_t node : removed_) gone.insert(node);
@@ -62,6 +62,7 @@ void HNSWIndex::leave_codes(size_t threads) {
   Layers layers(2 * options_.m, metric_);
   layers.resize(most_nodes());
   for (size_t first = 0; first < nodes.size();) {
+    if (check) check();
     const size_t size = GraphBuilder::batch_size(first, nodes.size() - first);
     const uint32_t* const batch = nodes.data() + first;
     layers.link(batch, layers.find(batch, size, scores, options), scores, options);

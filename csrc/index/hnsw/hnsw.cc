@@ -96,7 +96,7 @@ std::vector<uint32_t> HNSWIndex::take_nodes(size_t count) {
 }
 
 Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optional<Ids> given,
-                   size_t threads) {
+                   size_t threads, const std::function<void()>& check) {
   check_values(vectors, stride, count, dim(), limit(), "vectors", threads);
   const std::lock_guard<std::mutex> one(change_);
   Ids ids = given ? std::move(*given) : ids_.next_ids(count);
@@ -122,7 +122,7 @@ Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optio
     parallel_for(count, threads, [&](size_t i, size_t worker) {
       encode(nodes[i], vectors + i * stride, scratch[worker].data());
     });
-    insert(nodes, threads);
+    insert(nodes, threads, check);
   } catch (...) {
     abandon(nodes, reused);
     throw;
@@ -160,10 +160,12 @@ void HNSWIndex::abandon(const std::vector<uint32_t>& nodes, size_t reused) noexc
   }
 }
 
-void HNSWIndex::insert(const std::vector<uint32_t>& nodes, size_t threads) {
+void HNSWIndex::insert(const std::vector<uint32_t>& nodes, size_t threads,
+                       const std::function<void()>& check) {
   const BuildOptions options{.width = options_.ef_construction, .threads = threads};
   size_t inside = most_nodes() - free_.size() - nodes.size();
   for (size_t first = 0; first < nodes.size();) {
+    if (check) check();
     const size_t size = GraphBuilder::batch_size(inside, nodes.size() - first);
     const uint32_t* const batch = nodes.data() + first;
     const NodeScores scores(rows());
@@ -181,7 +183,7 @@ void HNSWIndex::insert(const std::vector<uint32_t>& nodes, size_t threads) {
     unchecked_ += size;
     if (codes_ && keeps_originals_ && 2 * unchecked_ >= GraphBuilder::batch_size(inside, inside)) {
       unchecked_ = 0;
-      if (codes_confuse(inside, threads)) leave_codes(threads);
+      if (codes_confuse(inside, threads)) leave_codes(threads, check);
     }
   }
 }

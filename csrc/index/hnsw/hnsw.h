@@ -36,7 +36,9 @@ class HNSWIndex {
   HNSWIndex(uint32_t dim, Metric metric, const std::string& codec, const HNSWOptions& options, bool rescore);
 
   // As FlatIndex::add. Searches find none of the vectors before it returns, and all after.
-  Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads);
+  // `check` is called before each batch of a few thousand; if it throws, nothing was added.
+  Ids add(const float* vectors, size_t stride, size_t count, std::optional<Ids> ids, size_t threads,
+          const std::function<void()>& check = {});
   void remove(const Ids& ids);
   // `ef`: the width of the beam, at least k; as many as are allowed look at all of them. Always
   // min(k, allowed) hits. `exact`: the best of all by the float32 vectors, or by the codes without them.
@@ -82,10 +84,10 @@ class HNSWIndex {
   RowsView vectors() const;
   // Nodes for `count` vectors: those that are free, then new ones.
   std::vector<uint32_t> take_nodes(size_t count);
-  void insert(const std::vector<uint32_t>& nodes, size_t threads);
+  void insert(const std::vector<uint32_t>& nodes, size_t threads, const std::function<void()>& check);
   void abandon(const std::vector<uint32_t>& nodes, size_t reused) noexcept;
   bool codes_confuse(size_t inside, size_t threads) const;
-  void leave_codes(size_t threads);
+  void leave_codes(size_t threads, const std::function<void()>& check);
   void forget(uint32_t node);
   void restore_nodes(const Container& file, size_t nodes);
   // Takes removed nodes out of the graph.

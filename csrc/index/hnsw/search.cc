@@ -21,6 +21,12 @@ namespace {
 // neighbours' neighbours are read too. Only the choice between two right ways depends on them.
 constexpr double kScanRow = 20, kScanRowOfMany = 1, kWalkNode = 300, kFilteredNode = 1300;
 
+bool scan_is_faster(size_t rows, size_t queries, size_t width, bool filtered) {
+  const auto n = static_cast<double>(queries);
+  return static_cast<double>(rows) * (kScanRow + kScanRowOfMany * n) <
+         (filtered ? kFilteredNode : kWalkNode) * static_cast<double>(width) * n;
+}
+
 }  // namespace
 
 std::unique_ptr<BeamScratch> HNSWIndex::take_scratch() const {
@@ -122,6 +128,7 @@ void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
     for (const PoolEntry& entry : pool) {
       if (own.size() == kRescored * plan.k) break;
       if (plan.allowed && !plan.allowed->has(entry.node())) continue;
+      if (plan.unseen && plan.unseen[query] == entry.node()) continue;  // where the search began
       own.push_back({entry.score(), entry.node()});
     }
     rescore(plan.queries + query * dim(), own, plan.k);
@@ -165,12 +172,9 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
       plan.allowed = &live_;
     }
     if (allowed_count == 0) return;
-    const auto by_scan =
-        static_cast<double>(allowed_count) * (kScanRow + kScanRowOfMany * static_cast<double>(n));
-    const auto by_walk = (plan.allowed ? kFilteredNode : kWalkNode) * static_cast<double>(std::max(ef, k)) *
-                         static_cast<double>(n);
-    plan.exact |= std::max(ef, k) >= allowed_count;
-    if (plan.exact || by_scan < by_walk) return scan(plan, hits);
+    const size_t width = std::max(ef, k);
+    plan.exact |= width >= allowed_count;
+    if (plan.exact || scan_is_faster(allowed_count, n, width, plan.allowed)) return scan(plan, hits);
     walk(plan, hits);
     // Where the graph did not lead to enough of what is allowed.
     for (size_t q = first; q < first + n; ++q) {
@@ -190,7 +194,11 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
 }
 
 Results HNSWIndex::search_held_out(const Ids& ids, size_t k, size_t ef, size_t threads) const {
-  const std::vector<float> vectors = get(ids);
+  std::vector<float> vectors = get(ids);
+  const uint32_t d = dim();
+  for (size_t i = 0; metric_ == Metric::cosine && i < vectors.size(); i += d) {
+    normalise(vectors.data() + i, d, vectors.data() + i);  // codes stand for vectors of about length 1
+  }
   const std::shared_lock lock(mutex_);
   std::vector<uint32_t> nodes;
   for (const uint32_t slot : ids_.slots_of(ids)) nodes.push_back(node_of_[slot]);
@@ -198,7 +206,16 @@ Results HNSWIndex::search_held_out(const Ids& ids, size_t k, size_t ef, size_t t
   Plan plan{vectors.data(), 0, nodes.size(), k, ef, nullptr, false, threads};
   plan.unseen = nodes.data();
   if (node_of_.size() != most_nodes()) plan.allowed = &live_;
-  walk(plan, hits);
+  if (!scan_is_faster(node_of_.size(), 1, std::max(ef, k), plan.allowed)) {
+    walk(plan, hits);
+  } else {  // as search() would each of them; a small graph falls apart without one of its nodes
+    plan.k = k + 1;
+    scan(plan, hits);
+    for (size_t q = 0; q < nodes.size(); ++q) {
+      std::erase_if(hits[q], [&](const Candidate& c) { return c.row == slot_of_[nodes[q]]; });
+      hits[q].resize(std::min(k, hits[q].size()));
+    }
+  }
   return make_results(hits, k, ids_);
 }
 
