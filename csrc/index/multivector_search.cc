@@ -114,8 +114,8 @@ bool MultiVectorIndex::worth_gathering(const Plan& plan, size_t allowed_texts) c
   return tokens * allowed_texts > 2 * (list_codebook()->size() + tokens * std::max(kCandidates, 4 * plan.k));
 }
 
-MultiVectorIndex::Slots MultiVectorIndex::gather(const Plan& plan, size_t query,
-                                                 const std::vector<bool>* allowed, size_t probes) const {
+MultiVectorIndex::Slots MultiVectorIndex::gather(const Plan& plan, size_t query, const Mask* allowed,
+                                                 size_t probes) const {
   const size_t begin = plan.queries.offsets[query], end = plan.queries.offsets[query + 1];
   const std::vector<float> rows = dense_rows(plan.queries, begin, end, dim());
   const Codebook& codebook = *list_codebook();
@@ -165,6 +165,39 @@ void MultiVectorIndex::give_scratch(std::unique_ptr<TokenLists::Scratch> scratch
   scratch_.push_back(std::move(scratch));
 }
 
+// Queries [first, first + n), which share a filter. Of a mask only the bits are counted, unless all texts
+// that it allows are scored: a search by lists must not take time for each text that there is.
+void MultiVectorIndex::answer(Plan& plan, size_t first, size_t n, const Filter& filter) const {
+  const auto* const ids = std::get_if<Ids>(&filter);
+  const auto* mask = std::get_if<Mask>(&filter);
+  if (mask) check_size(*mask, spans_.size());
+  const Slots listed = ids ? ids_.known_slots(*ids) : Slots();
+  const auto with_allowed = [&](const auto& scan_these) {
+    if (!mask) return scan_these(ids ? &listed : nullptr);
+    const Slots slots = allowed_slots(filter, ids_);
+    scan_these(&slots);
+  };
+  const size_t allowed = mask ? mask->count() : ids ? listed.size() : spans_.size();
+  if (!worth_gathering(plan, allowed)) {
+    return with_allowed([&](const Slots* slots) { scan_in_groups(plan, first, n, slots); });
+  }
+  std::vector<uint8_t> bits;
+  Mask of_ids{nullptr, spans_.size(), true};
+  if (ids) {
+    bits.resize((spans_.size() + 7) / 8);
+    for (const uint32_t slot : listed) bits[slot / 8] |= static_cast<uint8_t>(1 << slot % 8);
+    of_ids.values = bits.data();
+  }
+  const size_t looked_at = probes(plan.effort.candidates, allowed);
+  const auto gather_one = [&](size_t q, size_t threads) {
+    const Slots found = gather(plan, q, ids ? &of_ids : mask, looked_at);
+    if (found.size() >= std::min(plan.k, allowed)) return scan(plan, q, 1, &found, threads);
+    with_allowed([&](const Slots* slots) { scan(plan, q, 1, slots, threads); });
+  };
+  if (n == 1) return gather_one(first, plan.threads);
+  parallel_for(n, plan.threads, [&](size_t i, size_t) { gather_one(first + i, 1); });
+}
+
 Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filters& filters, Effort effort,
                                  size_t threads) const {
   const size_t total = queries.offsets.back(), count = queries.count();
@@ -177,32 +210,10 @@ Results MultiVectorIndex::search(const TokenRows& queries, size_t k, const Filte
   std::shared_lock lock(mutex_);
   opened_.check();
   Plan plan{queries, k, effort, threads, std::vector<std::vector<Candidate>>(count)};
-  // Queries [first, first + n), which share a filter.
-  const auto answer = [&](size_t first, size_t n, const Filter& filter) {
-    Slots slots;
-    const bool all = std::holds_alternative<std::monostate>(filter);
-    if (!all) slots = allowed_slots(filter, ids_);
-    const size_t allowed_texts = all ? spans_.size() : slots.size();
-    if (!worth_gathering(plan, allowed_texts)) return scan_in_groups(plan, first, n, all ? nullptr : &slots);
-    std::vector<bool> allowed;
-    if (!all) {
-      allowed.resize(spans_.size());
-      for (const uint32_t slot : slots) allowed[slot] = true;
-    }
-    const size_t candidates = effort.candidates ? effort.candidates : kCandidates;
-    const size_t looked_at = probes(candidates, allowed_texts);
-    const auto gather_one = [&](size_t q, size_t own_threads) {
-      const Slots named = gather(plan, q, all ? nullptr : &allowed, looked_at);
-      const bool enough = named.size() >= std::min(k, allowed_texts);
-      scan(plan, q, 1, enough ? &named : all ? nullptr : &slots, own_threads);
-    };
-    if (n == 1) return gather_one(first, threads);
-    parallel_for(n, threads, [&](size_t i, size_t) { gather_one(first + i, 1); });
-  };
   if (filters.size() <= 1) {
-    answer(0, count, filters.empty() ? Filter() : filters[0]);
+    answer(plan, 0, count, filters.empty() ? Filter() : filters[0]);
   } else {
-    for (size_t q = 0; q < count; ++q) answer(q, 1, filters[q]);
+    for (size_t q = 0; q < count; ++q) answer(plan, q, 1, filters[q]);
   }
   return make_results(plan.hits, k, ids_);
 }

@@ -1,18 +1,35 @@
 #include "index/search.h"
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
 #include <limits>
 
 #include "core/error.h"
 
 namespace tercet {
 
+size_t Mask::count() const {
+  if (!packed) return static_cast<size_t>(std::count_if(values, values + size, [](uint8_t v) { return v; }));
+  size_t count = 0, i = 0;
+  for (; i + 64 <= size; i += 64) {
+    uint64_t bits;
+    std::memcpy(&bits, values + i / 8, sizeof bits);
+    count += static_cast<size_t>(std::popcount(bits));
+  }
+  for (; i < size; ++i) count += (*this)[i];
+  return count;
+}
+
+void check_size(const Mask& mask, size_t ids) {
+  require(mask.size == ids, "filter: expected a mask of ", ids, " (one per id in index.ids), got ",
+          mask.size);
+}
+
 std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids) {
   if (const auto* given = std::get_if<Ids>(&filter)) return ids.known_slots(*given);
   const auto* mask = std::get_if<Mask>(&filter);
-  if (mask) {
-    require(mask->size == ids.size(), "filter: expected a mask of ", ids.size(),
-            " (one per id in index.ids), got ", mask->size);
-  }
+  if (mask) check_size(*mask, ids.size());
   std::vector<uint32_t> slots;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!mask || (*mask)[i]) slots.push_back(static_cast<uint32_t>(i));

@@ -16,6 +16,7 @@ struct Mask {
   size_t size;
   bool packed = false;
   bool operator[](size_t i) const { return packed ? values[i / 8] >> i % 8 & 1 : values[i]; }
+  size_t count() const;  // of what it allows
 };
 using Filter = std::variant<std::monostate, Ids, Mask>;
 
@@ -32,6 +33,9 @@ struct Results {
 
 // Slots allowed by a filter, ascending.
 std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids);
+
+// Throws Error unless a mask is of so many ids.
+void check_size(const Mask& mask, size_t ids);
 
 // Replaces slots by ids and pads to k.
 Results make_results(const std::vector<std::vector<Candidate>>& hits, size_t k, const IdTable& ids);

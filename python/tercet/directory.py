@@ -180,12 +180,14 @@ def writing(directory: Path) -> Iterator[None]:
             holder = file.read(200).decode(errors="replace").strip()
             message = f"another writer is at work here ({holder or 'it has not said who it is'})"
             raise BlockingIOError(errno.EAGAIN, message, str(directory)) from None
+        owner = os.getpid()
         try:
-            _sign(file, f"process {os.getpid()} on {platform.node()}\n")
+            _sign(file, f"process {owner} on {platform.node()}\n")
             yield
         finally:
-            _sign(file, "")
-            _release(file.fileno())
+            if os.getpid() == owner:  # and not a process that was forked from it, whose lock it is too
+                _sign(file, "")
+                _release(file.fileno())
 
 
 def _sign(file: BinaryIO, name: str) -> None:

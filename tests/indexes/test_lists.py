@@ -74,6 +74,19 @@ def test_filters(part: float) -> None:
     assert mask.sum() == 0 or recall(index, asked, candidates=60, filter=mask) > 0.8 * min(1, mask.sum() / 10)
 
 
+@pytest.mark.parametrize("size", [600, 603, 640])
+def test_bits_behind_a_mask_do_not_count(size: int) -> None:
+    index, asked = filled("int8", size), queries(5, 3)
+    mask = np.zeros(size, bool)
+    mask[::7] = True
+    bits = np.packbits(np.concatenate([mask, np.ones(-size % 8, bool)]), bitorder="little")
+    for k in (5, 80, 200):
+        got = index.search(asked, k, candidates=80, filter=PackedMask(bits, size))
+        want = index.search(asked, k, candidates=80, filter=mask)
+        assert got.ids.tolist() == want.ids.tolist()
+        assert ((got.ids >= 0).sum(axis=1) == min(k, mask.sum())).all()
+
+
 @pytest.mark.parametrize("codec", ["int8", "residual2"])
 def test_changes_reach_the_lists(codec: Any, tmp_path: Path) -> None:
     """Random changes; after each, what the lists find is what is there, and opened files go on alike."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pytest
 
 import segment_writer
 from levels import run_python
-from tercet import MultiVectorIndex, SegmentedIndex, _core
+from tercet import MultiVectorIndex, SegmentedIndex, _core, directory
 from tercet.segments.manifest import read_manifest
 
 Array = npt.NDArray[Any]
@@ -144,6 +146,57 @@ def test_searches_go_on_while_a_reader_refreshes(tmp_path: Path) -> None:
     assert errors == []
 
 
+def test_threads_share_a_writer(tmp_path: Path) -> None:
+    """Some search, some change and commit; each sees whole changes, and its own at once."""
+    index = SegmentedIndex.create(tmp_path / "x", DIM, codec="float32", memory=3000)
+    index.add([np.ones((1, DIM), F32)] * 20, range(20))
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def running(work: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                work()
+            except BaseException as e:
+                errors.append(e)
+
+        return run
+
+    def search() -> None:
+        while not done.is_set():
+            hits = index.search(QUERIES, 1000, filter=None)
+            sizes = (hits.ids >= 0).sum(axis=1)
+            assert (sizes == sizes[0]).all()
+            assert sizes[0] % 5 == 0  # what one call adds or removes
+            assert len(index.get(index.ids[:3])) == 3 or len(index) < 3
+
+    def change(number: int) -> None:
+        mine = range(1000 * number, 1000 * number + 5)
+        for step in range(25):
+            index.add(texts(5, step), mine)
+            assert all(i in index for i in mine)
+            if step % 3 == number % 3:
+                index.commit()
+            if step % 10 == 9:
+                index.compact()
+            index.remove(mine)
+            assert not any(i in index for i in mine)
+
+    searching = [threading.Thread(target=running(search)) for _ in range(2)]
+    changing = [threading.Thread(target=running(lambda n=n: change(n))) for n in (1, 2, 3)]
+    for thread in searching + changing:
+        thread.start()
+    for thread in changing:
+        thread.join()
+    done.set()
+    for thread in searching:
+        thread.join()
+    assert errors == []
+    index.commit()
+    index.close()
+    assert sorted(SegmentedIndex.open(tmp_path / "x").ids.tolist()) == list(range(20))
+
+
 HOLDER = """if True:
     import sys, time
     import tercet
@@ -173,6 +226,86 @@ def test_one_writer(tmp_path: Path) -> None:
             holder.kill()
     SegmentedIndex.open(path, mode="r+").close()
     assert (path / "writer.lock").read_bytes() == b""
+
+
+@posix
+def test_nobody_gets_between_creation_and_the_first_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first commit on the directory is locked: the lock is taken once."""
+    taken = []
+    real = directory._acquire
+    monkeypatch.setattr(directory, "_acquire", lambda file: (taken.append(file), real(file)))
+    with SegmentedIndex.create(tmp_path / "x", DIM):
+        assert len(taken) == 1
+        with pytest.raises(BlockingIOError, match="another writer"):
+            SegmentedIndex.open(tmp_path / "x", mode="r+")
+    SegmentedIndex.open(tmp_path / "x", mode="r+").close()
+
+
+FORKED = """if True:
+    import io, os, sys
+    import numpy as np
+    import tercet
+    index = tercet.SegmentedIndex.create(sys.argv[1], 3)
+    index.add(np.ones((4, 2, 3), np.float32))
+    index.commit()
+    index.add(np.ones((4, 2, 3), np.float32))
+    child = os.fork()
+    if child == 0:
+        assert index.search(np.ones((1, 3), np.float32), 9).ids[0, 7] == 7
+        for change in (lambda: index.add(np.ones((1, 3), np.float32)), index.commit, index.compact):
+            try:
+                change()
+            except io.UnsupportedOperation as e:
+                assert "only the process that opened it" in str(e)
+            else:
+                raise AssertionError
+        index.close()
+        sys.exit(7)  # and not os._exit: all that there is of the parent is taken down
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    try:
+        tercet.SegmentedIndex.open(sys.argv[1], mode="r+")
+    except BlockingIOError as e:
+        assert f"process {os.getpid()} on" in str(e)
+    else:
+        raise AssertionError("the child has given up the lock of its parent")
+    index.commit()
+    index.close()
+    print(len(tercet.open(sys.argv[1])))
+"""
+
+
+@posix
+def test_a_forked_process_does_not_write(tmp_path: Path) -> None:
+    """Nor does its end give up the lock."""
+    done = run_python(FORKED, str(tmp_path / "x"))
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
+
+
+def test_readers_are_pickled_as_their_path(tmp_path: Path) -> None:
+    reader = made(tmp_path / "x")
+    want = answers(reader)
+    data = pickle.dumps(reader)
+    assert len(data) < 500
+    for twin in (pickle.loads(data), copy.copy(reader), copy.deepcopy(reader)):
+        assert isinstance(twin, SegmentedIndex)
+        assert answers(twin) == want
+        twin.close()
+    assert answers(reader) == want  # which is not closed with them
+    with SegmentedIndex.open(tmp_path / "x", mode="r+") as writer:
+        for use in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="a writer cannot be pickled or copied"):
+                use(writer)
+        writer.remove(writer.ids)
+    assert len(pickle.loads(data)) == 0  # the newest commit
+    assert answers(reader) == want
+    reader.close()
+    with pytest.raises(ValueError, match="closed"):
+        pickle.dumps(reader)
+    shutil.rmtree(tmp_path / "x")
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(data)
 
 
 def test_the_next_writer_removes_what_is_left(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Read in this order: ``manifest`` (what a commit says), ``segment`` (a file and which of its documents live),
 ``snapshot`` (the segments of a commit, and questions to all of them), ``writer`` (changes, commits, merging),
-``questions`` and ``index`` (what is public). ``codebook``, ``stream`` and ``building`` serve those who build.
+``questions``, ``changes`` and ``index`` (what is public). ``codebook``, ``stream`` and ``building`` serve who
+builds, ``sizes`` who asks what it takes.
 """
 
 from tercet.segments.building import build_segment

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from tercet.indexes import storage
 from tercet.indexes.base import RESIDUAL
 from tercet.indexes.multivector import MultiVectorIndex
+from tercet.segments.manifest import File, new_name
 
-__all__ = ["Codebook", "empty_index", "open_index", "train_codebook"]
+__all__ = ["Codebook", "empty_index", "open_codebook", "open_index", "save_codebook", "train_codebook"]
 
 
 class Codebook:
@@ -137,3 +139,19 @@ def open_index(path: str | os.PathLike[str]) -> tuple[MultiVectorIndex, str]:
     if settings.get("kind") != MultiVectorIndex.__name__:
         raise ValueError(f"{os.fspath(path)}: expected a MultiVectorIndex, got {settings.get('kind')!r}")
     return MultiVectorIndex._restore(file, settings, path), file.generation().hex()
+
+
+def save_codebook(directory: Path, codebook: Codebook) -> File:
+    """Write a codebook among the files of an index; return what the manifest says of it."""
+    name = new_name("codebook")
+    codebook.save(directory / name)
+    _, generation = open_index(directory / name)
+    return File(name, generation)
+
+
+def open_codebook(directory: Path, file: File) -> Codebook:
+    """Open what a manifest names; ValueError if it is another file."""
+    index, generation = open_index(directory / file.file)
+    if generation != file.generation:
+        raise ValueError(f"{directory / file.file}: not the file that the manifest names")
+    return Codebook(index)

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from tercet.directory import MANIFEST
 from tercet.indexes.base import TokenCodec
 from tercet.segments.building import check_same, fill
+from tercet.segments.changes import Changes
 from tercet.segments.codebook import Codebook, empty_index
 from tercet.segments.manifest import read_manifest
-from tercet.segments.questions import Questions
 from tercet.segments.snapshot import Snapshot, load
-from tercet.segments.stream import Batch, Progress, in_batches, of_pairs, of_vectors, reporting
+from tercet.segments.stream import Progress, of_pairs
 from tercet.segments.writer import Writer
-from tercet.types import TokenVectors
 
 __all__ = ["SegmentedIndex"]
 
 MEMORY = 1 << 30
-BATCHES = 32  # of which the memory could hold so many; three of them are there at a time
 
 
-class SegmentedIndex(Questions):
+class SegmentedIndex(Changes):
     """Token vectors in a directory of files that never change, searched as one :class:`MultiVectorIndex`.
 
     Made by :meth:`create` or :meth:`build`, found again by :meth:`open`. Documents are stored in segments,
@@ -43,6 +38,9 @@ class SegmentedIndex(Questions):
     last commit. Searches of a reader may run in several threads at once; on a writer's object, calls take
     turns. As a context manager, a writer commits when the block ends without an exception; :meth:`close`
     alone gives up what is not committed.
+
+    A reader is pickled and copied as its path: what comes of it opens the newest commit. A writer is neither,
+    and a process that is forked from its own cannot write.
 
     **Memory** of a writer, at most: ``memory`` for new documents (they are written as a segment when they
     take half of it, since arrays are copied when they grow, and a batch that is larger adds what it takes);
@@ -108,7 +106,7 @@ class SegmentedIndex(Questions):
         """
         if mode not in ("r", "r+"):
             raise ValueError(f"mode: expected 'r' or 'r+', got {mode!r}")
-        return cls(Path(path), Writer(Path(path), memory) if mode == "r+" else None)
+        return cls(Path(path), Writer.open(Path(path), memory) if mode == "r+" else None)
 
     @classmethod
     def build(
@@ -157,97 +155,6 @@ class SegmentedIndex(Questions):
             fill(writer, index._batches(of_pairs(stream, dim), progress), pool, threads)
         return cls.open(path)
 
-    # ---- changes
-
-    def add(
-        self,
-        vectors: Any,
-        ids: Any = None,
-        *,
-        pool: int | None = None,
-        threads: int | None = None,
-        progress: Progress | None = None,
-    ) -> npt.NDArray[Any]:
-        """Add documents, or replace those whose id is there.
-
-        Args:
-            vectors: what :meth:`MultiVectorIndex.add` takes: all or nothing is added. Or an iterator of such,
-                of documents ``[tokens, dim]`` or of batches, which is read a batch at a time; if one fails,
-                those before it have been added.
-            ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
-                With an iterator of vectors they may be one too.
-            pool: keep one vector for every ``pool`` tokens, as :func:`tercet.pool_tokens` makes them; None
-                keeps all.
-            threads: how many to use; all by default.
-            progress: called after each batch with how many documents and tokens have been added.
-
-        Returns:
-            The ids of the documents, ``[n]``.
-
-        Raises:
-            ValueError, TypeError: as :meth:`MultiVectorIndex.add`.
-            OSError: a segment cannot be written; the documents are in memory, for the next call to write.
-            io.UnsupportedOperation: the index is open for reading.
-        """
-        writer = self._writing()
-        items: Iterable[tuple[TokenVectors, Any]]
-        if isinstance(vectors, Iterator):
-            items = self._batches(of_vectors(vectors, ids, writer.manifest.dim), progress)
-        else:
-            items = reporting([(writer.snapshot().empty._tokens(vectors, "vectors"), ids)], progress)
-        added: list[npt.NDArray[Any]] = []
-        for tokens, names in items:
-            with writer.turn:
-                added.append(writer.add(tokens, names, pool, threads))
-        return np.concatenate(added) if added else np.empty(0, np.int64)
-
-    def remove(self, ids: Any) -> None:
-        """Remove ids: gone for every later search.
-
-        Raises:
-            KeyError: some are not in the index; the message names them, and nothing is removed.
-            io.UnsupportedOperation: the index is open for reading.
-        """
-        with self._writing().turn:
-            self._writing().remove(ids)
-
-    def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
-        """Take segments that other processes have made, without reading their vectors.
-
-        Their files are linked into the directory (copied where the file system cannot link) and stay where
-        they are, for the caller to delete after the next :meth:`commit`. A document whose id is there
-        replaces it; of those in ``paths`` the last is kept. All or nothing.
-
-        Args:
-            paths: files that :func:`build_segment` or ``MultiVectorIndex.save`` made, or directories of
-                other segmented indexes.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: one is damaged, or of other settings or another codebook; the message names it.
-            TypeError: ids of the other kind.
-            io.UnsupportedOperation: the index is open for reading.
-        """
-        with self._writing().turn:
-            self._writing().attach(paths)
-
-    def commit(self) -> int:
-        """Write what has changed, and let readers see it; return the number of the commit.
-
-        New documents become a segment; many small ones make searches slow.
-        """
-        with self._writing().turn:
-            return self._writing().commit()
-
-    def compact(self) -> None:
-        """Merge small and half-dead segments, and commit.
-
-        Chosen are those in which less than a quarter of ``memory`` lives, or less than half of the documents.
-        Codes are copied as they are stored. The order of :attr:`ids` changes.
-        """
-        with self._writing().turn:
-            self._writing().compact()
-
     # ---- opened and closed
 
     def refresh(self) -> bool:
@@ -274,6 +181,14 @@ class SegmentedIndex(Questions):
         finally:
             self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._writer is not None:
+            raise TypeError(
+                f"{self._path}: a writer cannot be pickled or copied, there is one for a directory"
+            )
+        with self._reading():  # unless it is closed
+            return type(self).open, (self._path,)
+
     def __repr__(self) -> str:
         if self._writer is None and self._state is None:
             return f"SegmentedIndex({str(self._path)!r}, closed)"
@@ -292,10 +207,9 @@ class SegmentedIndex(Questions):
             raise ValueError(f"{self._path}: this index is closed")
 
     def _writing(self) -> Writer:
-        if self._writer is not None:
-            return self._writer
-        with self._reading():  # unless it is closed
-            raise io.UnsupportedOperation(f"{self._path} is open for reading: open it with mode='r+'")
-
-    def _batches(self, items: Iterator[Batch], progress: Progress | None) -> Iterator[Batch]:
-        return reporting(in_batches(items, 2 * self._writing().full // BATCHES), progress)
+        if self._writer is None:
+            with self._reading():  # unless it is closed
+                raise io.UnsupportedOperation(f"{self._path} is open for reading: open it with mode='r+'")
+        if not self._writer.is_ours():
+            raise io.UnsupportedOperation(f"{self._path}: only the process that opened it for writing writes")
+        return self._writer

@@ -15,6 +15,7 @@ from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file
 from tercet.segments.codebook import open_index
 from tercet.segments.manifest import File, Manifest, Removed, new_name
+from tercet.types import PackedMask
 
 __all__ = ["Ids", "Segment", "read_removed"]
 
@@ -43,6 +44,7 @@ class Segment:
         self.living = living
         self.file_bytes = file_bytes
         self._size = None if living is None else int(np.count_nonzero(living))
+        self._bits: PackedMask | None = None  # of `living`, from the first search that needs them
 
     @classmethod
     def open(cls, directory: Path, file: File, manifest: Manifest, known: Segment | None) -> Segment:
@@ -87,7 +89,8 @@ class Segment:
     @property
     def tombstone_bytes(self) -> int:
         """Bytes of memory that say which documents live."""
-        return 0 if self.living is None else self.living.nbytes
+        bits = 0 if self._bits is None else self._bits.bits.nbytes
+        return bits if self.living is None else bits + self.living.nbytes
 
     def find(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Return the slot of each id, -1 where no living document has it."""
@@ -104,6 +107,7 @@ class Segment:
             self.living = np.ones(len(self.index), bool)
         self._size = len(self) - len(slots)
         self.living[slots] = False
+        self._bits = None
         if self.file is not None:
             self.file = replace(self.file, removed=None)  # until write_removed
 
@@ -116,7 +120,9 @@ class Segment:
         if self.living is None:
             return given
         if given is None:
-            return self.living
+            if self._bits is None:  # searches by lists must not pass over all documents
+                self._bits = PackedMask.pack(self.living)
+            return self._bits
         if isinstance(given, np.ndarray) and given.dtype == np.bool_:
             mask = np.zeros(len(self.index), bool)
             mask[self.living] = given

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from tercet.indexes.base import as_filters, id_array, required_ids
 from tercet.indexes.multivector import MultiVectorIndex, check_hits
 from tercet.scoring import check_k
-from tercet.segments.codebook import Codebook, empty_index, open_index
-from tercet.segments.manifest import File, IdKind, Manifest, read_manifest
+from tercet.segments.codebook import Codebook, empty_index, open_codebook, open_index
+from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
 from tercet.types import Hits, TokenMatches, TokenVectors
 
@@ -218,7 +218,7 @@ def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
     while True:
         manifest = read_manifest(directory)
         try:
-            book = None if manifest.codebook is None else _open_codebook(directory, manifest.codebook)
+            book = None if manifest.codebook is None else open_codebook(directory, manifest.codebook)
             segments = [
                 Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments
             ]
@@ -232,13 +232,6 @@ def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
                 book.share_with(segment.index)  # one codebook in memory
         empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
         return Snapshot(manifest, book, segments, manifest.ids, empty)
-
-
-def _open_codebook(directory: Path, file: File) -> Codebook:
-    index, generation = open_index(directory / file.file)
-    if generation != file.generation:
-        raise ValueError(f"{directory / file.file}: not the file that the manifest names")
-    return Codebook(index)
 
 
 def _merged(found: list[Hits], k: int) -> Hits:

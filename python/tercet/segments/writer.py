@@ -23,7 +23,7 @@ from tercet.indexes.base import RESIDUAL, required_ids
 from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file, sync_directory
 from tercet.scoring import check_integer
-from tercet.segments.codebook import Codebook, empty_index, open_index
+from tercet.segments.codebook import Codebook, empty_index, open_index, save_codebook
 from tercet.segments.manifest import File, Manifest, new_name, read_manifest, refuse_foreign, remove_stale
 from tercet.segments.segment import Ids, Segment
 from tercet.segments.snapshot import Snapshot, kind_of, load
@@ -36,10 +36,10 @@ PIECES = 16  # of a full segment: what is merged at a time
 
 
 class Writer:
-    """The one writer of a directory: it holds the lock until :meth:`close`.
+    """The one writer of a directory, by :meth:`create` or :meth:`open`; it has the lock until :meth:`close`.
 
     Args:
-        directory: of an index.
+        directory: of an index, whose lock the caller holds.
         memory: bytes. A segment is written when its documents take half of it, since arrays are copied when
             they grow.
 
@@ -52,31 +52,47 @@ class Writer:
         self.full = _check_memory(memory) // 2
         self.directory = directory.absolute()  # the process may change its directory
         self.turn = RLock()
-        read_manifest(self.directory)  # before a lock is laid among somebody's files
-        with ExitStack() as stack:
-            stack.enter_context(writing(self.directory))
-            opened = load(self.directory)
-            self.manifest, self.codebook = opened.manifest, opened.codebook
-            remove_stale(self.directory, self.manifest.files())
-            self._lock = stack.pop_all()
+        self._process = os.getpid()
+        opened = load(self.directory)
+        self.manifest, self.codebook = opened.manifest, opened.codebook
+        remove_stale(self.directory, self.manifest.files())
         self.segments, self._empty = opened.segments, opened.empty
         self._kind, self._next = self.manifest.ids, self.manifest.next_id
         self.buffer = self._new_index()
+        self._lock = ExitStack()
+
+    @classmethod
+    def open(cls, directory: Path, memory: int) -> Writer:
+        """Open the last commit."""
+        _check_memory(memory)
+        read_manifest(directory)  # before a lock is laid among somebody's files
+        with ExitStack() as lock:
+            lock.enter_context(writing(directory))
+            return cls(directory, memory)._holding(lock)
 
     @classmethod
     def create(
         cls, directory: Path, dim: int, codec: str, seed: int, codebook: Codebook | None, memory: int
     ) -> Writer:
-        """Make the first commit, without documents, and open it."""
+        """Make the first commit, without documents, and open it before anybody else can."""
         _check_memory(memory)
         settings = empty_index(dim, codec, seed, codebook)
         directory.mkdir(parents=True, exist_ok=True)
         refuse_foreign(directory)  # before a lock is laid among somebody's files
-        with writing(directory):
+        with ExitStack() as lock:
+            lock.enter_context(writing(directory))
             refuse_foreign(directory)  # again: what is there must not change in between
-            file = None if codebook is None else _save_codebook(directory, codebook)
+            file = None if codebook is None else save_codebook(directory, codebook)
             Manifest(1, settings.dim, settings.codec, settings.seed, codebook=file).write(directory)
-        return cls(directory, memory)
+            return cls(directory, memory)._holding(lock)
+
+    def _holding(self, lock: ExitStack) -> Writer:
+        self._lock = lock.pop_all()
+        return self
+
+    def is_ours(self) -> bool:
+        """Tell whether this process has the lock: one that was forked from it has not."""
+        return os.getpid() == self._process
 
     def snapshot(self) -> Snapshot:
         """Return what there is now, committed or not."""
@@ -150,7 +166,7 @@ class Writer:
             segment.write_removed(self.directory)
         book = self.manifest.codebook
         if book is None and self.codebook is not None:
-            book = _save_codebook(self.directory, self.codebook)
+            book = save_codebook(self.directory, self.codebook)
         files = tuple(segment.file for segment in self.segments if segment.file is not None)
         now = replace(self.manifest, ids=self._kind, next_id=self._next, codebook=book, segments=files)
         if now != self.manifest:
@@ -172,6 +188,8 @@ class Writer:
 
     def close(self) -> None:
         """Give up what is not committed, and the lock."""
+        if not self.is_ours():
+            return
         with self.turn:
             remove_stale(self.directory, self.manifest.files())
             self._lock.close()
@@ -278,10 +296,3 @@ def _parts_of(path: Path) -> list[tuple[Path, Segment]]:
     return [
         (path / segment.file.file, segment) for segment in load(path).segments if segment.file is not None
     ]
-
-
-def _save_codebook(directory: Path, codebook: Codebook) -> File:
-    name = new_name("codebook")
-    codebook.save(directory / name)
-    _, generation = open_index(directory / name)
-    return File(name, generation)
