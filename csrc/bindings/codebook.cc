@@ -57,6 +57,10 @@ py::array_t<uint16_t> assign(const Bytes& codes, const Halves& scales, const Off
 }  // namespace
 
 void register_codebook(py::module_& m) {
+  py::class_<Steps>(m, "Steps")
+      .def(py::init<>())
+      .def("done", [](const Steps& steps) { return steps.done.load(); })
+      .def("total", [](const Steps& steps) { return steps.total.load(); });
   m.def("train_codebook", &train_codebook_arrays, py::arg("vectors"), py::arg("centroids"),
         py::arg("iterations"), py::arg("seed"), py::arg("threads"));
   m.def("assign", &assign, py::arg("codes"), py::arg("scales"), py::arg("offsets"), py::arg("vectors"),

@@ -56,9 +56,9 @@ py::tuple token_scores(const MultiVectorIndex& index, const py::array_t<float, p
 }
 
 void train(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
-           size_t centroids, int iterations, size_t threads) {
+           size_t centroids, int iterations, size_t threads, Steps& steps) {
   const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
-  without_gil([&] { index.train(tokens, centroids, iterations, threads_of(threads)); });
+  without_gil([&] { index.train(tokens, centroids, iterations, threads_of(threads), &steps); });
 }
 
 using Slots = py::array_t<uint32_t, py::array::c_style>;
@@ -138,7 +138,7 @@ void register_multivector(py::module_& m) {
           py::arg("other"))
       .def("append_from", &append_from, py::arg("other"), py::arg("slots"), py::arg("threads"))
       .def("train", &train, py::arg("values"), py::arg("offsets"), py::arg("centroids"),
-           py::arg("iterations"), py::arg("threads"))
+           py::arg("iterations"), py::arg("threads"), py::arg("steps"))
       .def("num_centroids",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.num_centroids(); }); });
 }

@@ -140,21 +140,23 @@ void Codebook::assign(const float* rows, size_t count, size_t stride, uint16_t* 
     quantise_vectors(rows + first * stride, stride, dim(), first, n, s.codes.data(), s.scales.data());
     return {s.codes.data(), s.scales.data(), n, dim()};
   };
-  assign_blocks(count, source, ids, threads);
+  assign_blocks(count, source, ids, threads, nullptr);
 }
 
-void Codebook::assign(const Int8Vectors& vectors, uint16_t* ids, size_t threads) const {
+void Codebook::assign(const Int8Vectors& vectors, uint16_t* ids, size_t threads, Steps* steps) const {
   const auto source = [&](size_t first, size_t n, Scratch&) { return vectors.slice(first, n); };
-  assign_blocks(vectors.count, source, ids, threads);
+  assign_blocks(vectors.count, source, ids, threads, steps);
 }
 
-void Codebook::assign_blocks(size_t count, const Source& source, uint16_t* ids, size_t threads) const {
+void Codebook::assign_blocks(size_t count, const Source& source, uint16_t* ids, size_t threads,
+                             Steps* steps) const {
   const size_t blocks = (count + kBlock - 1) / kBlock;
   std::vector<std::unique_ptr<Scratch>> scratch(worker_count(blocks, threads));
   parallel_for(blocks, threads, [&](size_t block, size_t worker) {
     if (!scratch[worker]) scratch[worker] = std::make_unique<Scratch>(dim(), coarse_.size());
     const size_t first = block * kBlock, n = std::min(kBlock, count - first);
     assign_block(source(first, n, *scratch[worker]), *scratch[worker], ids + first);
+    if (steps) steps->done += n;
   });
 }
 

@@ -10,6 +10,7 @@
 #include "codec/centroids.h"
 #include "codec/int8_vectors.h"
 #include "codec/packed_queries.h"
+#include "core/steps.h"
 
 namespace tercet {
 
@@ -40,13 +41,13 @@ class Codebook {
   // clusters, else among those of the 32 nearest to the row (of 96 where there are 256). Rows are `stride`
   // floats apart. Throws Error for values that are not finite or beyond 1e15.
   void assign(const float* rows, size_t count, size_t stride, uint16_t* ids, size_t threads) const;
-  // The same for vectors that are quantised already.
-  void assign(const Int8Vectors& vectors, uint16_t* ids, size_t threads) const;
+  // The same for vectors that are quantised already; they are counted in `steps`, if there are any.
+  void assign(const Int8Vectors& vectors, uint16_t* ids, size_t threads, Steps* steps) const;
 
  private:
   struct Scratch;
   using Source = std::function<Int8Vectors(size_t first, size_t count, Scratch& scratch)>;
-  void assign_blocks(size_t count, const Source& source, uint16_t* ids, size_t threads) const;
+  void assign_blocks(size_t count, const Source& source, uint16_t* ids, size_t threads, Steps* steps) const;
   void assign_block(const Int8Vectors& block, Scratch& scratch, uint16_t* ids) const;
   void choose_clusters(const Int8Vectors& block, Scratch& scratch) const;
   size_t probes() const;

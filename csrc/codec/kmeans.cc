@@ -89,6 +89,8 @@ Codebook train_codebook(const float* rows, size_t count, size_t stride, uint32_t
   require(dim >= 1 && dim <= 65535, "vectors: expected 1 to 65535 dimensions, got ", dim);
   const size_t k = std::min(options.centroids, count), threads = options.threads;
   uint64_t random = options.seed;
+  const int refinements = options.iterations ? kRefinements : 0;
+  if (options.steps) options.steps->total = count * (1 + static_cast<size_t>(refinements));
   const Int8Copies copies = quantised(rows, count, stride, dim, threads);
   const Int8Vectors vectors = copies.view();
 
@@ -119,11 +121,12 @@ Codebook train_codebook(const float* rows, size_t count, size_t stride, uint32_t
     const Int8Copies members(vectors, clusters.members.data() + clusters.starts[c], clusters.size(c));
     const Centroids found = lloyd(members.view(), share[c], options.iterations, seeds[i], threads);
     for (size_t j = 0; j < found.size(); ++j) fine.copy(offsets[i] + j, found, j);
+    if (options.steps) options.steps->done += members.scales.size();
   });
 
   Codebook codebook(std::move(fine), offsets);
-  for (int i = 0; i < (options.iterations ? kRefinements : 0); ++i) {
-    codebook.assign(vectors, ids.data(), threads);
+  for (int i = 0; i < refinements; ++i) {
+    codebook.assign(vectors, ids.data(), threads, options.steps);
     Centroids moved = codebook.centroids();
     move_to_means(vectors, Clusters(ids, k), offsets, split_mix(random), threads, moved);
     codebook = Codebook(std::move(moved), offsets);

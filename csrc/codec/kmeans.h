@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "codec/codebook.h"
+#include "core/steps.h"
 
 namespace tercet {
 
@@ -11,6 +12,7 @@ struct KMeans {
   int iterations = 5;    // of Lloyd's algorithm, inside each coarse cluster
   uint64_t seed = 0;
   size_t threads = 0;
+  Steps* steps = nullptr;  // counts vectors, each as often as it is assigned
 };
 
 // min(centroids, count) centroids for the squared distance, of float32 rows `stride` floats apart. A function

@@ -38,7 +38,8 @@ MultiVectorIndex::MultiVectorIndex(std::unique_ptr<Codec> residual, const std::s
       seed_(seed),
       store_(residual ? std::move(residual) : make_codec(codec, dim, seed), dim) {}
 
-void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
+void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads,
+                             Steps* steps) {
   const size_t total = tokens.offsets.back();
   require(total > 0, "vectors: expected tokens to train on, got none");
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
@@ -46,20 +47,21 @@ void MultiVectorIndex::train(const TokenRows& tokens, size_t centroids, int iter
   require(!list_codebook(), "this index is trained already");
   opened_.check();
   if (residual_) {
-    train_on(tokens, centroids, iterations, threads);
+    train_on(tokens, centroids, iterations, threads, steps);
   } else {
     codebook_ = std::make_unique<Codebook>(
         train_codebook(tokens.values, total, tokens.stride, dim(),
-                       {centroids ? centroids : lists_for(total), iterations, seed_, threads}));
+                       {centroids ? centroids : lists_for(total), iterations, seed_, threads, steps}));
     codebook_given_ = true;
   }
   list_if_worth_it(threads);
 }
 
-void MultiVectorIndex::train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
+void MultiVectorIndex::train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads,
+                                Steps* steps) {
   const size_t total = tokens.offsets.back();
   store_.train(tokens.values, total, tokens.stride,
-               {centroids ? centroids : default_centroids(total), iterations, seed_, threads});
+               {centroids ? centroids : default_centroids(total), iterations, seed_, threads, steps});
 }
 
 float MultiVectorIndex::limit() const {
@@ -84,7 +86,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   // All that can fail comes before anything changes.
   std::vector<uint16_t> centroids(residual_ ? total : 0);
   if (residual_ && total) {
-    if (!store_.codebook()) train_on(tokens, 0, KMeans{}.iterations, threads);
+    if (!store_.codebook()) train_on(tokens, 0, KMeans{}.iterations, threads, nullptr);
     store_.codebook()->assign(tokens.values, total, tokens.stride, centroids.data(), threads);
   }
   make_room_for(count, total);

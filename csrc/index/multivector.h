@@ -11,6 +11,7 @@
 #include <string>
 
 #include "core/shared_lock.h"
+#include "core/steps.h"
 #include "index/code_store.h"
 #include "index/opened.h"
 #include "index/scan.h"
@@ -37,7 +38,9 @@ class MultiVectorIndex {
   // Trains the codebook of a residual codec, and of the lists of any; of an index that has none yet;
   // centroids 0: as many as fit the number of tokens. Otherwise a residual codec is trained by the first
   // add(), on what it adds, and lists by the one that makes them worth it.
-  void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+  // Counts in `steps`, if there are any, how far it is.
+  void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads,
+             Steps* steps = nullptr);
   size_t num_centroids() const;
 
   Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
@@ -98,7 +101,7 @@ class MultiVectorIndex {
 
  private:
   MultiVectorIndex(std::unique_ptr<Codec> residual, const std::string& codec, uint32_t dim, uint64_t seed);
-  void train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+  void train_on(const TokenRows& tokens, size_t centroids, int iterations, size_t threads, Steps* steps);
 
   // New texts: room for them, and then, without failing, their slots for rows from `first_row` on.
   void make_room_for(size_t texts, size_t rows);

@@ -118,8 +118,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
-    from tercet.jsonl import open_text, records
-    from tercet.progress import Progress
+    from tercet.jsonl import number_of_records, open_text, records
+    from tercet.progress import Progress, progress_is_shown
 
     if args.append and (args.model or args.kind or args.codec):
         args.usage_error("--append takes model, kind and codec of the index that is there")
@@ -128,7 +128,8 @@ def _index(args: argparse.Namespace) -> int:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         retriever = stack.enter_context(_made_or_opened(args))
-        progress = stack.enter_context(Progress("documents", quiet=args.quiet))
+        total = number_of_records(args.docs) if progress_is_shown(args.quiet) else None
+        progress = stack.enter_context(Progress("documents", total, quiet=args.quiet))
         added = retriever.add(records(lines, args.docs), progress=progress)
         if not added:
             raise ValueError(f"{args.docs}: no documents")

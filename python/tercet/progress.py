@@ -1,17 +1,18 @@
-"""A line on stderr that says how far a long job is."""
+"""How far a long job is, on stderr: a bar where tqdm is installed, else a line."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "progress_is_shown"]
 
 _INTERVAL = 0.1  # seconds between two rewrites of the line
 
 
 class Progress:
-    """Call it with the number of items done; it rewrites its line. Silent where stderr is no terminal.
+    """Call it with the number of items done; it shows that. Silent where stderr is no terminal.
 
     Args:
         label: what is being done.
@@ -22,12 +23,16 @@ class Progress:
     def __init__(self, label: str, total: int | None = None, *, quiet: bool = False) -> None:
         self._label = label
         self._total = total
-        self._show = not quiet and sys.stderr.isatty()
+        self._show = progress_is_shown(quiet)
         self._start = time.perf_counter()
         self._last = 0.0
+        self._bar = _bar(label, total) if self._show else None
 
     def __call__(self, done: int) -> None:
         """Say how many items are done."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+            return
         now = time.perf_counter()
         if not self._show or (now - self._last < _INTERVAL and done != self._total):
             return
@@ -37,8 +42,10 @@ class Progress:
         self._write(f"{self._label}: {done:,}{of}, {rate:,.0f}/s")
 
     def close(self) -> None:
-        """Clear the line."""
-        if self._show:
+        """Clear it."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._show:
             self._write("")
 
     def __enter__(self) -> Progress:
@@ -50,3 +57,18 @@ class Progress:
     def _write(self, line: str) -> None:
         sys.stderr.write(f"\r\x1b[K{line}")  # back to the start, and clear what was there
         sys.stderr.flush()
+
+
+def progress_is_shown(quiet: bool) -> bool:
+    """Tell whether there is anybody to look."""
+    return not quiet and sys.stderr.isatty()
+
+
+def _bar(label: str, total: int | None) -> Any:
+    """Return a bar of tqdm, or None where there is no tqdm."""
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    looks = {"unit": "", "leave": False, "dynamic_ncols": True, "mininterval": _INTERVAL}
+    return tqdm(desc=label, total=total, file=sys.stderr, **looks)

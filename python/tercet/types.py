@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tercet.arrays import Rows, as_rows, as_tokens
 
-__all__ = ["Hit", "Hits", "PackedMask", "TokenMatches", "TokenVectors"]
+__all__ = ["Hit", "Hits", "PackedMask", "TokenMatches", "TokenVectors", "check_hits"]
 
 
 class Hit(NamedTuple):
@@ -252,3 +252,11 @@ class TokenVectors:
 
     def __repr__(self) -> str:
         return f"TokenVectors(texts={len(self)}, tokens={len(self.values)}, dim={self.dim}, {self.format})"
+
+
+def check_hits(hits: Any, queries: TokenVectors, name: str) -> None:
+    """Raise unless these are hits of the queries."""
+    if not isinstance(hits, Hits):
+        raise TypeError(f"{name}: expected Hits of a search, got {type(hits).__name__}")
+    if len(hits) != len(queries):
+        raise ValueError(f"{name}: expected {len(queries)} rows, one per query, got {len(hits)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import reference
 import tercet
 from container import build, parse
 from levels import run_under, same_bits
-from tercet import FlatIndex, MultiVectorIndex, TokenVectors
+from tercet import FlatIndex, MultiVectorIndex, TokenVectors, watching
 from tercet.indexes.storage import as_json
 
 Array = npt.NDArray[Any]
@@ -244,3 +245,42 @@ def test_searching_before_there_is_a_token(codec: Any) -> None:
     hits = index.search(np.ones((40, 8), np.float32), 2)
     assert hits.ids.tolist() == [[5, -1]]
     assert (hits.scores == -np.inf).all()
+
+
+@pytest.mark.parametrize("codec", ["residual2", "pq16", "float32"])
+def test_training_says_how_far_it_is(codec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In vectors, each of which is assigned three times; and from the thread that asked."""
+    monkeypatch.setattr(watching, "_INTERVAL", 0.001)
+    rows = clustered(20_000, 32)
+    calls: list[tuple[int, int]] = []
+    threads = set()
+
+    def progress(done: int, total: int) -> None:
+        calls.append((done, total))
+        threads.add(threading.get_ident())
+
+    index, twin = (MultiVectorIndex(32, codec=codec) for _ in range(2))
+    index.train(rows[None], centroids=512, progress=progress)
+    twin.train(rows[None], centroids=512)
+    assert len(calls) > 2
+    assert calls == sorted(calls)
+    assert calls[-1] == (3 * 20_000, 3 * 20_000)
+    assert threads == {threading.get_ident()}
+    for each in (index, twin):
+        each.add(documents(20, 32))
+    assert all(
+        same_bits(a, b) for a, b in zip(state_of(index).values(), state_of(twin).values(), strict=True)
+    )
+
+    def give_up(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    stopped = MultiVectorIndex(32, codec=codec)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(rows[None], centroids=512, progress=give_up)
+    assert stopped.stats()["centroids"] == 512  # it is done all the same
+    with pytest.raises(ValueError, match="trained already"):
+        stopped.train(rows[None], progress=give_up)
+    if codec != "float32":
+        book = tercet.train_codebook(rows[None], codec=codec, dim=32, centroids=512, progress=progress)
+        assert book == tercet.Codebook(index)

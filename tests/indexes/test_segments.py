@@ -406,7 +406,11 @@ def test_merging_copies_codes(codec: Any, tmp_path: Path) -> None:
         assert len(files(tmp_path / "x")) == index.stats()["segments"] == 7
         assert len(files(tmp_path / "x", "removed")) == 7
         before = stored(tmp_path / "x")
-        index.compact()
+        copied: list[tuple[int, int]] = []
+        index.compact(progress=lambda *now: copied.append(now))
+        assert copied == sorted(copied)
+        assert copied[-1] == (len(index), index.num_tokens)
+        assert len(copied) >= 7
         assert len(files(tmp_path / "x")) == index.stats()["segments"] == 1
         assert files(tmp_path / "x", "removed") == []
         assert stored(tmp_path / "x") == {i: codes for i, codes in before.items() if i % 3}

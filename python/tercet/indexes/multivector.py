@@ -29,12 +29,13 @@ from tercet.indexes.base import (
 from tercet.indexes.token_recall import Calibrated
 from tercet.pooling import pooled
 from tercet.scoring import check_k, check_threads
-from tercet.types import Hits, TokenMatches, TokenVectors
+from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
+from tercet.watching import Watcher, watched
 
 if TYPE_CHECKING:  # of Python 3.11
     from typing_extensions import Self
 
-__all__ = ["MultiVectorIndex", "check_hits"]
+__all__ = ["MultiVectorIndex"]
 
 MAX_CENTROIDS = 65536
 FEW_TOKENS = 1000  # to train on: what is learned from less stays bad
@@ -76,6 +77,7 @@ class MultiVectorIndex(Calibrated, BaseIndex):
         centroids: int | None = None,
         iterations: int = 5,
         threads: int | None = None,
+        progress: Watcher | None = None,
     ) -> None:
         """Train the centroids by k-means, once: those of a residual codec, and of the lists of any.
 
@@ -91,6 +93,8 @@ class MultiVectorIndex(Calibrated, BaseIndex):
                 down to a power of two, and at most one for four tokens. Never more than there are tokens.
             iterations: of k-means.
             threads: how many to use; all by default. The result does not depend on it.
+            progress: called a few times a second, in this thread, with how much is done and how much there is
+                to do: numbers of vectors, several times the sample.
 
         Raises:
             ValueError: the index is trained already.
@@ -101,7 +105,8 @@ class MultiVectorIndex(Calibrated, BaseIndex):
             raise ValueError(f"centroids: expected at most {MAX_CENTROIDS}, got {count}")
         rows, rounds = as_float32(tokens.rows).data, check_k(iterations, "iterations")
         self._warn_of_few(len(rows))
-        self._native.train(rows, tokens.offsets, count, rounds, check_threads(threads))
+        given = (rows, tokens.offsets, count, rounds, check_threads(threads))
+        watched(lambda steps: self._native.train(*given, steps), progress)
 
     def add(
         self, vectors: Any, ids: Any = None, *, pool: int | None = None, threads: int | None = None
@@ -287,11 +292,3 @@ class MultiVectorIndex(Calibrated, BaseIndex):
 
     def __repr__(self) -> str:
         return f"MultiVectorIndex(dim={self.dim}, codec={self.codec!r}, size={len(self)})"
-
-
-def check_hits(hits: Any, queries: TokenVectors, name: str) -> None:
-    """Raise unless these are hits of the queries."""
-    if not isinstance(hits, Hits):
-        raise TypeError(f"{name}: expected Hits of a search, got {type(hits).__name__}")
-    if len(hits) != len(queries):
-        raise ValueError(f"{name}: expected {len(queries)} rows, one per query, got {len(hits)}")

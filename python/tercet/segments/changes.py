@@ -107,14 +107,17 @@ class Changes(Questions):
         with self._writing().turn:
             return self._writing().commit()
 
-    def compact(self) -> None:
+    def compact(self, *, progress: Progress | None = None) -> None:
         """Merge small and half-dead segments, and commit.
 
         Chosen are those in which less than a quarter of ``memory`` lives, or less than half of the documents.
         Codes are copied as they are stored. The order of :attr:`ids` changes.
+
+        Args:
+            progress: called now and then with how many documents and tokens have been copied.
         """
         with self._writing().turn:
-            self._writing().compact()
+            self._writing().compact(progress)
 
     def _batches(self, items: Iterator[Batch], progress: Progress | None) -> Iterator[Batch]:
         return reporting(in_batches(items, 2 * self._writing().full // BATCHES), progress)

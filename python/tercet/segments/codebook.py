@@ -10,6 +10,7 @@ from tercet.indexes import storage
 from tercet.indexes.base import RESIDUAL
 from tercet.indexes.multivector import MultiVectorIndex
 from tercet.segments.manifest import File, new_name
+from tercet.watching import Watcher
 
 __all__ = ["Codebook", "empty_index", "open_codebook", "open_index", "save_codebook", "train_codebook"]
 
@@ -101,6 +102,7 @@ def train_codebook(
     centroids: int | None = None,
     seed: int = 0,
     threads: int | None = None,
+    progress: Watcher | None = None,
 ) -> Codebook:
     """Train a codebook by k-means: the same bits for the same sample, on any machine and number of threads.
 
@@ -114,13 +116,15 @@ def train_codebook(
             number of tokens *to come* is better, where the sample is large enough.
         seed: of the random rotation and of training.
         threads: how many to use; all by default.
+        progress: as :meth:`MultiVectorIndex.train` takes it. 65,536 centroids take a core a minute and a half
+            (of 128 dimensions).
 
     Raises:
         ValueError: a codec without a codebook, wrong dimensions, a value that is not finite.
     """
     index = MultiVectorIndex(dim, codec=codec, seed=seed)  # type: ignore[arg-type]
     if codec in RESIDUAL:
-        index.train(sample, centroids=centroids, threads=threads)
+        index.train(sample, centroids=centroids, threads=threads, progress=progress)
     return Codebook(index)
 
 

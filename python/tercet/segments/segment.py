@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,15 @@ class Segment:
         """Those of living documents, in the order of their slots."""
         return self.index.ids if self.living is None else self.index.ids[self.living]
 
-    @property
-    def slots(self) -> npt.NDArray[np.uint32]:
-        """Those of living documents."""
-        if self.living is None:
-            return np.arange(len(self.index), dtype=np.uint32)
-        return np.flatnonzero(self.living).astype(np.uint32)
+    def pieces(self, tokens: float) -> Iterator[tuple[npt.NDArray[np.uint32], int]]:
+        """Yield the slots of living documents, those of about so many tokens at a time, and how many."""
+        slots = np.arange(len(self.index), dtype=np.uint32)
+        if self.living is not None:
+            slots = slots[self.living]
+        lengths = self.index._native.lengths()
+        numbers = np.cumsum(lengths[slots]) // tokens
+        for piece in np.split(slots, np.flatnonzero(np.diff(numbers)) + 1):
+            yield piece, int(lengths[piece].sum())
 
     @property
     def num_tokens(self) -> int:

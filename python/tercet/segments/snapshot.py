@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.indexes.base import as_filters, id_array, required_ids
-from tercet.indexes.multivector import MultiVectorIndex, check_hits
+from tercet.indexes.multivector import MultiVectorIndex
 from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook, empty_index, open_codebook, open_index
 from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
-from tercet.types import Hits, TokenMatches, TokenVectors
+from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
 
 __all__ = ["Snapshot", "kind_of", "load", "picked"]
 

@@ -27,6 +27,7 @@ from tercet.segments.codebook import Codebook, empty_index, open_index, save_cod
 from tercet.segments.manifest import File, Manifest, new_name, read_manifest, refuse_foreign, remove_stale
 from tercet.segments.segment import Ids, Segment
 from tercet.segments.snapshot import Snapshot, kind_of, load
+from tercet.segments.stream import Progress
 from tercet.types import TokenVectors
 
 __all__ = ["Writer"]
@@ -176,13 +177,13 @@ class Writer:
             remove_stale(self.directory, now.files())
         return self.manifest.generation
 
-    def compact(self) -> None:
+    def compact(self, progress: Progress | None = None) -> None:
         """Merge segments that hold little, or little that lives, and commit."""
         self.flush()
         self.segments = [segment for segment in self.segments if len(segment)]
         chosen = [segment for segment in self.segments if self._is_worth_merging(segment)]
         if len(chosen) > 1 or any(segment.living is not None for segment in chosen):
-            merged = self._merged(chosen)
+            merged = self._merged(chosen, progress)
             self.segments = [segment for segment in self.segments if segment not in chosen] + merged
         self.commit()
 
@@ -263,16 +264,17 @@ class Writer:
         size = self._size(segment.index)
         return size * len(segment) / max(1, len(segment.index)) < max(self.full, size) / 2
 
-    def _merged(self, chosen: Sequence[Segment]) -> list[Segment]:
+    def _merged(self, chosen: Sequence[Segment], progress: Progress | None) -> list[Segment]:
         """Return new segments of what lives in others, stored as it is."""
-        merged = []
+        merged, documents, tokens = [], 0, 0
         index = self._new_index()
         for segment in chosen:
-            slots = segment.slots
             row = self._size(segment.index) / max(1, segment.index.num_tokens)  # about, in bytes
-            pieces = np.cumsum(segment.index._native.lengths()[slots]) * row // (self.full / PIECES)
-            for piece in np.split(slots, np.flatnonzero(np.diff(pieces)) + 1):
-                index._native.append_from(segment.index._native, piece, 0)
+            for slots, rows in segment.pieces(self.full / PIECES / row):
+                index._native.append_from(segment.index._native, slots, 0)
+                documents, tokens = documents + len(slots), tokens + rows
+                if progress is not None:
+                    progress(documents, tokens)
                 if self._size(index) >= self.full:
                     merged.append(self._written(index))
                     index = self._new_index()
