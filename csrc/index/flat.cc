@@ -238,7 +238,8 @@ FlatIndex::Hits FlatIndex::guess(const float* queries, size_t count, size_t k, c
     for (const Candidate& c : hits[q])
       sum += std::lower_bound(ranks.begin(), ranks.end(), std::pair{c.row, size_t{0}})->second;
     // Where codes tell vectors apart, the best are in front, at a mean rank of wide / 2; where they do not,
-    // anywhere, at that of kRescored * wide / 2. Who asks for codes of 1 or 2 bits knows that they are coarse.
+    // anywhere, at that of kRescored * wide / 2. Who asks for codes of 1 or 2 bits knows that they are
+    // coarse.
     confused[q] = fine && sum > wide * hits[q].size();
     hits[q].resize(std::min(k, hits[q].size()));
   });
