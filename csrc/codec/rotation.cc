@@ -8,9 +8,38 @@
 namespace tercet {
 namespace {
 
+constexpr uint32_t kColumns = 16, kRows = 8;
+
+// The first four rounds of butterflies, whose partners are less than 16 apart, of kRows rows of 16:
+// transposed, so that a row of partners is a vector. The sums are the same, bit for bit.
+void near_butterflies(float* v) {
+  float t[kColumns][kRows];
+  for (uint32_t r = 0; r < kRows; ++r) {
+    for (uint32_t c = 0; c < kColumns; ++c) t[c][r] = v[r * kColumns + c];
+  }
+  for (uint32_t half = 1; half < kColumns; half *= 2) {
+    for (uint32_t c = 0; c < kColumns; ++c) {
+      if (c & half) continue;
+      for (uint32_t r = 0; r < kRows; ++r) {
+        const float a = t[c][r], b = t[c + half][r];
+        t[c][r] = a + b;
+        t[c + half][r] = a - b;
+      }
+    }
+  }
+  for (uint32_t r = 0; r < kRows; ++r) {
+    for (uint32_t c = 0; c < kColumns; ++c) v[r * kColumns + c] = t[c][r];
+  }
+}
+
 // Normalised, so its own inverse.
 void hadamard(float* v, uint32_t n) {
-  for (uint32_t half = 1; half < n; half *= 2) {
+  uint32_t first = 1;
+  if (n >= kColumns * kRows) {
+    for (uint32_t i = 0; i < n; i += kColumns * kRows) near_butterflies(v + i);
+    first = kColumns;
+  }
+  for (uint32_t half = first; half < n; half *= 2) {
     for (uint32_t i = 0; i < n; i += 2 * half) {
       for (uint32_t k = i; k < i + half; ++k) {
         const float a = v[k], b = v[k + half];
