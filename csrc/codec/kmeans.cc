@@ -82,17 +82,21 @@ Int8Copies quantised(const float* rows, size_t count, size_t stride, uint32_t di
 }  // namespace
 
 Codebook train_codebook(const float* rows, size_t count, size_t stride, uint32_t dim, const KMeans& options) {
+  require(dim >= 1 && dim <= 65535, "vectors: expected 1 to 65535 dimensions, got ", dim);
+  return train_codebook(quantised(rows, count, stride, dim, options.threads).view(), options);
+}
+
+Codebook train_codebook(const Int8Vectors& vectors, const KMeans& options) {
+  const size_t count = vectors.count;
+  const uint32_t dim = vectors.dim;
   require(options.centroids >= 1 && options.centroids <= Codebook::kMost, "centroids: expected 1 to ",
           Codebook::kMost, ", got ", options.centroids);
   require(options.iterations >= 0, "iterations: expected 0 or more, got ", options.iterations);
   require(count >= 1 && count < UINT32_MAX, "vectors: expected 1 to 2^32 - 2, got ", count);
-  require(dim >= 1 && dim <= 65535, "vectors: expected 1 to 65535 dimensions, got ", dim);
   const size_t k = std::min(options.centroids, count), threads = options.threads;
   uint64_t random = options.seed;
   const int refinements = options.iterations ? kRefinements : 0;
   if (options.steps) options.steps->total = count * (1 + static_cast<size_t>(refinements));
-  const Int8Copies copies = quantised(rows, count, stride, dim, threads);
-  const Int8Vectors vectors = copies.view();
 
   // to coarse clusters
   const auto most_coarse = static_cast<size_t>(std::lround(std::sqrt(static_cast<double>(k))));

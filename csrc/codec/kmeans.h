@@ -20,5 +20,7 @@ struct KMeans {
 // distinct rows than centroids make some of these useless or equal. Throws Error for values that are not
 // finite or beyond 1e15.
 Codebook train_codebook(const float* rows, size_t count, size_t stride, uint32_t dim, const KMeans& options);
+// The same of vectors that are quantised already.
+Codebook train_codebook(const Int8Vectors& vectors, const KMeans& options);
 
 }  // namespace tercet

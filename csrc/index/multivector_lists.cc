@@ -37,19 +37,28 @@ void MultiVectorIndex::train_lists(size_t threads) {
   opened_.check();
   const size_t centroids = lists_for(living_rows_);
   const size_t step = std::max<size_t>(1, living_rows_ / (centroids * kSampleOfCentroid));
-  std::vector<float> sample;
-  sample.reserve((living_rows_ / step + 1) * dim());
+  // As int8 vectors, which k-means makes of them anyhow: there may be as many as take a good part of the
+  // index.
+  AlignedVector<uint8_t> codes;
+  AlignedVector<float> scales;
+  codes.reserve((living_rows_ / step + 1) * dim());
+  scales.reserve(living_rows_ / step + 1);
+  std::vector<float> row(dim());
   size_t until = 0;  // rows to the next of the sample
   for (const TokenSpan& span : spans_) {
     size_t t = until;
     for (; t < span.count; t += step) {
-      sample.resize(sample.size() + dim());
-      store_.decode(span.begin + t, sample.data() + sample.size() - dim());
+      store_.decode(span.begin + t, row.data());
+      codes.resize(codes.size() + dim());
+      scales.resize(scales.size() + 1);
+      quantise_vectors(row.data(), dim(), dim(), scales.size() - 1, 1, codes.data() + codes.size() - dim(),
+                       &scales.back());
     }
     until = t - span.count;
   }
-  codebook_ = std::make_unique<Codebook>(train_codebook(sample.data(), sample.size() / dim(), dim(), dim(),
-                                                        {centroids, KMeans{}.iterations, seed_, threads}));
+  codebook_ = std::make_unique<Codebook>(
+      train_codebook(Int8Vectors{codes.data(), scales.data(), scales.size(), dim()},
+                     {centroids, KMeans{}.iterations, seed_, threads}));
 }
 
 // Of all tokens of the texts, one after the other.

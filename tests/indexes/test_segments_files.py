@@ -537,8 +537,9 @@ PEAK = """if True:
     import sys
     import numpy as np
     import tercet
-    what, path, megabytes = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    dim, options = 64, {"codec": "float32", "memory": 64 << 20}
+    what, path, megabytes, codec, memory = sys.argv[1], sys.argv[2], *sys.argv[3:]
+    dim, options = 64, {"codec": codec, "memory": int(memory) << 20}
+    megabytes = int(megabytes)
     def peak():
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) >> 10
@@ -563,19 +564,24 @@ PEAK = """if True:
 def test_memory(tmp_path: Path) -> None:
     """Of a build with 64 MB: what the documentation says, whatever the length of the stream."""
 
-    def peak(*arguments: str) -> int:
-        done = run_python(PEAK, *arguments)
+    def peak(what: str, path: str, megabytes: int, codec: str = "float32", memory: int = 64) -> int:
+        done = run_python(PEAK, what, path, str(megabytes), codec, str(memory))
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
     path = str(tmp_path / "x")
-    long = peak("build", path, "500")
+    long = peak("build", path, 500)
     # memory, what the allocator keeps, a tenth of memory for the batch; lists are not trained in segments of
     # 131,072 tokens at most
     assert long <= 64 + 64 + 6 + 2
     assert len(list((tmp_path / "x").glob("segment-*"))) > 10
-    assert long <= peak("build", path + "2", "250") + 16
+    assert long <= peak("build", path + "2", 250) + 16
+    # Segments of 400,000 tokens, in which lists are trained.
+    lists = 300 * 400_000**0.5 * 64 / 2**20
+    assert peak("build", path + "3", 300, "int4", 32) <= 32 + 64 + 3 + lists
+    assert SegmentedIndex.open(path + "3").stats()["per_segment"][0]["tokens"] > 400_000
+    assert SegmentedIndex.open(path + "3").stats()["file_bytes"] > 32 << 20
     # Of 534 MB in 16 segments: ids and spans of 8,000 documents, and a few mapped pages of each file, which
     # the kernel counts with those around them, 64 kB at a time.
-    assert peak("open", path, "0") <= 12
-    assert peak("remove", path, "0") <= 16
+    assert peak("open", path, 0) <= 12
+    assert peak("remove", path, 0) <= 16

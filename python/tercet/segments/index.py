@@ -42,14 +42,15 @@ class SegmentedIndex(Changes):
     A reader is pickled and copied as its path: what comes of it opens the newest commit. A writer is neither,
     and a process that is forked from its own cannot write.
 
-    **Memory** of a writer, at most: ``memory`` for new documents (they are written as a segment when they
-    take half of it, since arrays are copied when they grow, and a batch that is larger adds what it takes);
-    of a stream, a tenth of ``memory`` for the batch at hand; where segments get inverted lists (131,072
-    tokens, codecs without a codebook), to train them, ``2500 sqrt(tokens) dim`` bytes of a segment's tokens;
-    and up to 64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32). And, of a writer
-    as of a reader, whatever ``memory`` is: the codebook; about 40 bytes for each document (with ids that are
-    strings 80, and the characters); of a segment with lists ``8 sqrt(tokens)`` times ``dim + 14`` bytes; and
-    the pages of mapped files in use, which the system takes back.
+    **Memory** of a writer, at most: ``memory``, by default 1 GiB, for new documents (they are written as a
+    segment when they take half of it, since arrays are copied when they grow, and a batch that is larger adds
+    what it takes); of a stream, a tenth of ``memory`` for the batch at hand; where segments get inverted
+    lists (131,072 tokens, codecs without a codebook), to train them, ``300 sqrt(tokens) dim`` bytes of a
+    segment's tokens, of 128 dimensions from 40 MiB of ``memory`` on no more than its other half; and up to
+    64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32). And, of a writer as of a
+    reader, whatever ``memory`` is: the codebook; about 40 bytes for each document (with ids that are strings
+    80, and the characters); of a segment with lists ``8 sqrt(tokens)`` times ``dim + 14`` bytes; and the
+    pages of mapped files in use, which the system takes back.
     """
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
