@@ -280,7 +280,7 @@ def test_training_says_how_far_it_is(codec: Any, monkeypatch: pytest.MonkeyPatch
         stopped.train(rows[None], centroids=512, progress=give_up)
     assert stopped.stats()["centroids"] == 512  # it is done all the same
     with pytest.raises(ValueError, match="trained already"):
-        stopped.train(rows[None], progress=give_up)
+        stopped.train(rows[None], progress=progress)
     if codec != "float32":
         book = tercet.train_codebook(rows[None], codec=codec, dim=32, centroids=512, progress=progress)
         assert book == tercet.Codebook(index)
