@@ -187,7 +187,9 @@ def late_interaction(table: Table, vectors: Vectors, codec: Any, candidates: ter
     index = tercet.MultiVectorIndex(vectors.document_tokens.dim, codec=codec)
     index.add(vectors.document_tokens)
     queries = vectors.query_tokens
-    table.add(f"token MaxSim {codec}", lambda: index.search(queries, K).ids, index.nbytes, "MaxSim")
+    table.add(
+        f"token MaxSim {codec}", lambda: index.search(queries, K, exact=True).ids, index.nbytes, "MaxSim"
+    )
     chained = f"dense top-{DEPTH} -> MaxSim {codec}"
     size = index.nbytes + vectors.documents.nbytes
     # The time is that of the second stage.
@@ -199,7 +201,7 @@ def pooled(table: Table, vectors: Vectors, codec: Any, factor: int) -> None:
     index = tercet.MultiVectorIndex(vectors.document_tokens.dim, codec=codec)
     index.add(vectors.document_tokens, pool=factor)
     name = f"token MaxSim {codec}, pool={factor}"
-    table.add(name, lambda: index.search(vectors.query_tokens, K).ids, index.nbytes, "MaxSim")
+    table.add(name, lambda: index.search(vectors.query_tokens, K, exact=True).ids, index.nbytes, "MaxSim")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

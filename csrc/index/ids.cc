@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/aligned.h"
 #include "core/error.h"
 
 namespace tercet {
@@ -98,6 +99,7 @@ void IdTable::add(const Ids& given, const std::vector<uint32_t>& slots) {
         auto& own = std::get<std::vector<Id>>(ids_);
         const size_t before = own.size();
         try {
+          make_room(own, before + ids.size());
           for (size_t i = 0; i < ids.size(); ++i) {
             if (slots[i] >= before) own.push_back(ids[i]);
           }

@@ -267,6 +267,7 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
     require(!residual_ || trained || rows == 0, "codebook: missing");
     store_.restore(*file, rows);
     spans_.clear();
+    spans_.reserve(count);
     for (size_t i = 0; i < count; ++i) {
       spans_.push_back(
           {static_cast<uint64_t>(offsets[i]), static_cast<uint64_t>(offsets[i + 1] - offsets[i])});

@@ -1,6 +1,6 @@
 // Which slot an id has: a hash table of slots, by open addressing. The ids are the caller's, in the order of
 // slots, and are compared where they lie, so that an entry is 4 bytes: 6 to 9 for each id, where the nodes of
-// a map, which hold every id a second time, take 50 and more.
+// a map, which hold every id a second time, take 40 and more.
 #pragma once
 #include <algorithm>
 #include <cstddef>

@@ -48,9 +48,9 @@ class SegmentedIndex(Changes):
     lists (131,072 tokens, codecs without a codebook), to train them, ``300 sqrt(tokens) dim`` bytes of a
     segment's tokens, of 128 dimensions from 40 MiB of ``memory`` on no more than its other half; and up to
     64 MiB that an allocator keeps of what was freed (glibc, of blocks below 32). And, of a writer as of a
-    reader, whatever ``memory`` is: the codebook; about 40 bytes for each document (with ids that are strings
-    80, and the characters); of a segment with lists ``8 sqrt(tokens)`` times ``dim + 14`` bytes; and the
-    pages of mapped files in use, which the system takes back.
+    reader, whatever ``memory`` is: the codebook; about 45 bytes for each document (with ids that are strings
+    110, and what is longer than 15 characters); of a segment with lists ``8 sqrt(tokens)`` times ``dim + 14``
+    bytes; and the pages of mapped files in use, which the system takes back.
     """
 
     def __init__(self, path: Path, writer: Writer | None) -> None:
