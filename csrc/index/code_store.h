@@ -59,6 +59,7 @@ class CodeStore {
   // Rows stay in the file, and nobody has looked at them; `check_codes` throws Error for what no codec makes,
   // once these sections have been compared with their checksums.
   static std::vector<std::string> payload() { return {"codes", "scales", "centroids"}; }
+  static bool is_in(const Container& file) { return !file.view<uint8_t>("codes").empty(); }
   void restore(const Container& file, size_t rows);
   void check_codes() const;
 

@@ -75,7 +75,7 @@ Ids FlatIndex::add(const float* vectors, size_t stride, size_t count, std::optio
 
 void FlatIndex::remove(const Ids& ids) {
   std::unique_lock lock(mutex_);
-  std::vector<uint32_t> slots = ids_.slots_of(ids);
+  std::vector<uint32_t> slots = ids_.slots_once(ids);
   opened_.check();
   store_.reserve(ids_.size());  // rows move
   if (originals_) originals_->reserve(ids_.size());
@@ -193,8 +193,10 @@ FlatIndex::Hits FlatIndex::scan(const float* queries, size_t count, size_t k, co
                                 bool exact, size_t threads) const {
   if (rows.rows.format == float_format())
     return scan_topk(bind_float32(queries, count), rows, k, ids_, threads);
-  if (originals_)
+  if (originals_) {
+    searched_ += count;
     return exact ? prove(queries, count, k, rows, threads) : guess(queries, count, k, rows, threads);
+  }
   const PackedQueries packed = store_.codec().bind(doubled(queries, count).data(), count, dim());
   if (!has_bias()) return scan_topk(packed, rows, k, ids_, threads);
   std::vector<float> squares(count);
@@ -213,7 +215,6 @@ FlatIndex::Hits FlatIndex::prove(const float* queries, size_t count, size_t k, c
     parallel_for(some, threads, [&](size_t q, size_t) { found[q] = prove(first + q * dim(), found[q], k); });
     std::move(found.begin(), found.end(), std::back_inserter(hits));
   }
-  searched_ += count;
   return hits;
 }
 
@@ -243,7 +244,6 @@ FlatIndex::Hits FlatIndex::guess(const float* queries, size_t count, size_t k, c
     confused[q] = fine && sum > wide * hits[q].size();
     hits[q].resize(std::min(k, hits[q].size()));
   });
-  searched_ += count;
 
   std::vector<size_t> again;
   std::vector<float> unclear;
@@ -254,7 +254,6 @@ FlatIndex::Hits FlatIndex::guess(const float* queries, size_t count, size_t k, c
   }
   Hits proven = prove(unclear.data(), again.size(), k, rows, threads);
   for (size_t i = 0; i < again.size(); ++i) hits[again[i]] = std::move(proven[i]);
-  searched_ -= again.size();
   return hits;
 }
 

@@ -26,9 +26,9 @@ size_t characters_of(const std::string& id) {
   return id.size() > std::string().capacity() ? id.size() + 1 : 0;
 }
 
-// Those of `ids` that come a second time.
+// Throws Error naming those that come a second time.
 template <class Id>
-std::vector<Id> repeated(const std::vector<Id>& ids) {
+void check_once(const std::vector<Id>& ids) {
   SlotTable seen;
   seen.make_room(ids, ids.size());
   std::vector<Id> twice;
@@ -39,7 +39,7 @@ std::vector<Id> repeated(const std::vector<Id>& ids) {
       twice.push_back(ids[i]);
     }
   }
-  return twice;
+  require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
 }
 
 }  // namespace
@@ -75,8 +75,7 @@ std::vector<uint32_t> IdTable::slots_for_add(const Ids& given) const {
         };
         check_room(ids.size());
         for (const Id& id : ids) check_value(id);
-        const std::vector<Id> twice = repeated(ids);
-        require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
+        check_once(ids);
         const auto* const own = size() ? std::get_if<std::vector<Id>>(&ids_) : nullptr;
         std::vector<uint32_t> slots;
         slots.reserve(ids.size());
@@ -137,11 +136,15 @@ std::vector<uint32_t> IdTable::slots_of(const Ids& given) const {
           }
         }
         if (!missing.empty()) fail(ErrorKind::lookup, "ids not in this index: ", list_of(missing));
-        const std::vector<Id> twice = repeated(ids);
-        require(twice.empty(), "ids: given twice in one call: ", list_of(twice));
         return slots;
       },
       given);
+}
+
+std::vector<uint32_t> IdTable::slots_once(const Ids& given) const {
+  std::vector<uint32_t> slots = slots_of(given);
+  std::visit([](const auto& ids) { check_once(ids); }, given);
+  return slots;
 }
 
 std::vector<uint32_t> IdTable::known_slots(const Ids& given) const {

@@ -37,8 +37,10 @@ class IdTable final : public TieBreak {
   // Adds those of `ids` whose slot is new. All or nothing.
   void add(const Ids& ids, const std::vector<uint32_t>& slots);
 
-  // The slots of ids that must be there: throws Error naming the missing and the repeated.
+  // The slots of ids that must be there: throws Error naming the missing.
   std::vector<uint32_t> slots_of(const Ids& ids) const;
+  // The same of ids that must not repeat either.
+  std::vector<uint32_t> slots_once(const Ids& ids) const;
 
   // The slots of those ids of a filter that are there, ascending, each once.
   std::vector<uint32_t> known_slots(const Ids& ids) const;

@@ -141,7 +141,7 @@ void MultiVectorIndex::place(const std::vector<uint32_t>& slots, size_t first_ro
 
 void MultiVectorIndex::remove(const Ids& ids) {
   std::unique_lock lock(mutex_);
-  std::vector<uint32_t> slots = ids_.slots_of(ids);
+  std::vector<uint32_t> slots = ids_.slots_once(ids);
   // From the back, so that the last text, which moves into the hole, is never one still to be removed.
   std::sort(slots.begin(), slots.end(), std::greater<>());
   changes_ += slots.size();
@@ -188,7 +188,7 @@ MultiVectorIndex::Tokens MultiVectorIndex::get(const Ids& ids) const {
   opened_.check();
   Tokens tokens;
   tokens.offsets.push_back(0);
-  for (const uint32_t slot : ids_.slots_of(ids)) {
+  for (const uint32_t slot : ids_.slots_once(ids)) {
     const TokenSpan span = spans_[slot];
     const size_t row = static_cast<size_t>(tokens.offsets.back());
     tokens.values.resize((row + span.count) * dim());

@@ -21,7 +21,7 @@ MultiVectorIndex::TokenScores MultiVectorIndex::token_scores(const float* query,
   std::vector<TokenSpan> texts;
   TokenScores out;
   out.offsets.push_back(0);
-  for (const uint32_t slot : ids_.slots_of(ids)) {
+  for (const uint32_t slot : ids_.slots_once(ids)) {
     for (size_t t = 0; t < spans_[slot].count; ++t) texts.push_back({spans_[slot].begin + t, 1});
     out.offsets.push_back(static_cast<int64_t>(texts.size()));
   }

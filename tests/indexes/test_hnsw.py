@@ -389,7 +389,7 @@ index.add(vectors[:100])
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 signal.setitimer(signal.ITIMER_REAL, 0.2)
 try:
-    index.add(vectors)
+    index.add(vectors, threads=1)
     print("added")
 except KeyboardInterrupt:
     assert len(index) == 100 and index.ids.tolist() == list(range(100))

@@ -10,33 +10,12 @@ import numpy as np
 import pytest
 
 import tercet
+from clustered_texts import DIM, filled, queries, texts
 from levels import same_bits
 from tercet import MultiVectorIndex, SegmentedIndex
 from tercet.indexes import token_recall
 
-DIM = 16
 TARGETS = (0.3, 0.9, 0.99, 1.0)
-
-
-def texts(n: int, seed: int) -> list[np.ndarray]:
-    """Documents of 0 to 12 tokens, of 40 kinds with some noise."""
-    rng = np.random.default_rng(seed)
-    kinds = np.random.default_rng(99).standard_normal((40, DIM))
-    made = [
-        kinds[rng.integers(0, 40, n)] + 0.3 * rng.standard_normal((n, DIM)) for n in rng.integers(0, 13, n)
-    ]
-    return [(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32) for rows in made]
-
-
-def queries(n: int, seed: int) -> list[np.ndarray]:
-    return [text for text in texts(3 * n, seed) if len(text)][:n]
-
-
-def filled(codec: Any, n: int = 600) -> MultiVectorIndex:
-    index = MultiVectorIndex(DIM, codec=codec)
-    index.train(texts(300, 1), centroids=32)
-    index.add(texts(n, 2))
-    return index
 
 
 def part_found(index: Any, asked: Any, k: int, candidates: int) -> float:

@@ -3,6 +3,7 @@
 // and among the few that are scored again. It shows while the index is built, and then it goes on without
 // codes.
 #include <algorithm>
+#include <functional>
 #include <mutex>
 #include <numeric>
 #include <shared_mutex>

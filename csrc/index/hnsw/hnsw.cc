@@ -198,7 +198,7 @@ void HNSWIndex::forget(uint32_t node) {
 void HNSWIndex::remove(const Ids& ids) {
   const std::lock_guard<std::mutex> one(change_);
   const std::unique_lock lock(mutex_);
-  std::vector<uint32_t> slots = ids_.slots_of(ids);
+  std::vector<uint32_t> slots = ids_.slots_once(ids);
   opened_.check();
   make_room(removed_, removed_.size() + slots.size());
   // From the back, so that the last slot, which moves into the hole, is never one still to be removed.

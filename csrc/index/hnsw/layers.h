@@ -2,7 +2,6 @@
 // begin.
 #pragma once
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "index/hnsw/beam.h"

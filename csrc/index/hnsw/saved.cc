@@ -42,7 +42,7 @@ void HNSWIndex::restore(std::shared_ptr<const Container> file) {
     const size_t nodes = file->view<uint32_t>("base_parents").size();
     require(nodes <= size_t{1} << 31, "base_parents: expected at most 2^31 nodes, got ", nodes);
     // Settings may have been written down before an add that left the codes.
-    if (keeps_originals_ && nodes && file->view<uint8_t>("codes").empty()) codes_.reset();
+    if (keeps_originals_ && nodes && !CodeStore::is_in(*file)) codes_.reset();
     if (codes_) codes_->restore(*file, nodes);
     if (has_bias()) bias_ = restore_bias(*file, nodes);
     if (keeps_originals_) {

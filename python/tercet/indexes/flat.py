@@ -92,7 +92,9 @@ class FlatIndex(VectorIndex):
     ) -> Hits:
         """Return the best ``k`` of every query.
 
-        With ``rescore``, scores of the codes choose ``4 k`` documents, and scores of their vectors rank them.
+        With ``rescore``, scores of the codes choose ``4 k`` documents, at least 64, and scores of their
+        vectors rank them. Where the two orders have nothing in common, as with vectors that differ by less
+        than a step of codes of 4 to 16 bits, the query is answered as with ``exact``.
 
         Args:
             queries: ``[nq, dim]`` or ``[dim]``.

@@ -39,8 +39,8 @@ class HNSWIndex(VectorIndex):
             ``"l2"`` (scores are negative squared distances).
         m: a node has up to ``2 m`` neighbours, 2 to 128: more find more with the same ``ef``, and take
             ``8.5 m`` bytes a vector.
-        ef_construction: how many candidates the neighbours of a new vector are chosen from. 200 take half as
-            long again to add, and find hardly more.
+        ef_construction: how many candidates the neighbours of a new vector are chosen from. More find a
+            little more, and take longer to add.
         codec: what the graph is walked by: ``"int8"`` (a byte a dimension, and a 2-byte scale), or the
             ``"float32"`` vectors. Codes of vectors that differ by little, in view of their largest value
             (positions on a map, data far from the origin), are all alike: where :meth:`add` finds that, it

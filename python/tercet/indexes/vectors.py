@@ -41,9 +41,7 @@ class VectorIndex(BaseIndex):
             KeyError: unknown ids; names them.
             TypeError: ids of the other kind.
         """
-        wanted = required_ids(ids)
-        once, places = _once(wanted)
-        return self._native.get(wanted) if len(once) == len(wanted) else self._native.get(once)[places]
+        return self._native.get(required_ids(ids))
 
     def _rows(self, x: Any, name: str) -> npt.NDArray[np.float32]:
         """Return vectors or queries as rows of this index, at least one."""
@@ -80,11 +78,3 @@ def check_rescore(rescore: Any) -> None:
     """Raise unless this says what is kept beside the codes."""
     if rescore not in (None, "float32"):
         raise ValueError(f"rescore: expected 'float32' or None, got {rescore!r}")
-
-
-def _once(ids: npt.NDArray[np.int64] | list[str]) -> tuple[Any, Any]:
-    """Return ids without repetitions, and for each that was given where it is among them."""
-    if isinstance(ids, np.ndarray):
-        return np.unique(ids, return_inverse=True)
-    numbers = {id: number for number, id in enumerate(dict.fromkeys(ids))}
-    return list(numbers), [numbers[id] for id in ids]

@@ -97,8 +97,9 @@ void step(IdTable& table, Model& model, const Step& s, const std::vector<Id>& gi
       break;
     }
     case 2: {  // remove
+      REQUIRE(fuzz::attempt([&] { table.slots_of(Ids(given)); }) == (right_kind && all_known));
       const bool removed = fuzz::attempt([&] {
-        auto slots = table.slots_of(Ids(given));
+        auto slots = table.slots_once(Ids(given));
         for (size_t i = 0; i < slots.size(); ++i) REQUIRE(slots[i] == *where[i]);
         std::sort(slots.begin(), slots.end(), std::greater<>());
         for (const uint32_t slot : slots) {
