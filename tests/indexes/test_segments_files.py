@@ -426,6 +426,7 @@ PEAK = """if True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory(tmp_path: Path) -> None:
     """Of a build with 64 MB: what the documentation says, whatever the length of the stream."""
