@@ -60,7 +60,7 @@ fuzz: | $(BIN)/python
 	$(BIN)/pip install --quiet cmake ninja
 	$(BIN)/cmake --preset $(FUZZ_PRESET) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DTERCET_FUZZ=ON
 	$(BIN)/cmake --build --preset $(FUZZ_PRESET)
-	cd build/$(FUZZ_PRESET) && printf '%s\n' $(FUZZ) | xargs -P $(JOBS) -I{} ./fuzz_{} $(FUZZ_TIME)$(SECONDS)
+	cd build/$(FUZZ_PRESET) && printf '%s\n' $(FUZZ) | xargs -P $(JOBS) -I{} sh -c './fuzz_{} $(FUZZ_TIME)$(SECONDS)'
 
 # The native tests on the levels of aarch64: cross-compiled, and run in an emulator that has them all. Debian
 # packages: g++-aarch64-linux-gnu and qemu-user.
