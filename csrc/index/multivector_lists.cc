@@ -34,6 +34,7 @@ size_t MultiVectorIndex::lists_for(size_t tokens) {
 
 // On what is stored, spread over all of it.
 void MultiVectorIndex::train_lists(size_t threads) {
+  opened_.check();
   const size_t centroids = lists_for(living_rows_);
   const size_t step = std::max<size_t>(1, living_rows_ / (centroids * kSampleOfCentroid));
   std::vector<float> sample;
@@ -99,8 +100,8 @@ void MultiVectorIndex::list_if_worth_it(size_t threads) {
     }
     const bool many_dead = slot_of_.size() > 2 * spans_.size();
     if (unlisted_rows * kUnlistedPart > living_rows_ || many_dead) list_all(threads);
-  } catch (const std::bad_alloc&) {
-    // They stay unlisted, which only takes time.
+  } catch (const std::exception&) {
+    // No memory, or a damaged file: they stay unlisted, which only takes time.
   }
 }
 
@@ -113,6 +114,7 @@ void MultiVectorIndex::forget_lists() {
 
 // Numbers are slots afterwards.
 void MultiVectorIndex::list_all(size_t threads) {
+  opened_.check();  // a remove() need not have looked at what it is about to read
   std::vector<TokenLists::Text> added;
   std::vector<TokenSpan> rows;
   size_t first = 0;
@@ -167,6 +169,7 @@ void MultiVectorIndex::restore_lists(const Container& file) {
   }
   if (file.view<int64_t>("list_starts").empty()) return;
   require(list_codebook(), "list_starts: lists without a codebook");
+  require(!spans_.empty(), "list_starts: lists of no texts");
   lists_.restore(file, list_codebook()->size());
   const auto texts = static_cast<uint32_t>(spans_.size());
   slot_of_.resize(texts);

@@ -93,9 +93,13 @@ void TokenLists::restore(const Container& file, size_t centroids) {
   texts_.borrow(texts, file.keeper());
 }
 
-void TokenLists::check(size_t texts) const {
+void TokenLists::check(size_t texts, const std::vector<uint32_t>& unlisted) const {
+  std::vector<bool> in_none(texts);
+  for (const uint32_t text : unlisted) in_none[text] = true;
   for (size_t i = 0; i < texts_.size(); ++i) {
-    require(texts_.data()[i] < texts, kPayload, ": expected texts below ", texts, ", got ", texts_.data()[i]);
+    const uint32_t text = texts_.data()[i];
+    require(text < texts, kPayload, ": expected texts below ", texts, ", got ", text);
+    require(!in_none[text], kPayload, ": text ", text, " is unlisted too");
   }
 }
 
