@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Files of tests go to as many processes as there are cores; what a file computes once stays in one.
+PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+# Native tests and fuzz targets at a time.
+JOBS ?= $(shell nproc 2> /dev/null || echo 2)
 # A CPU build of torch; without it a plain install may bring gigabytes of GPU libraries.
 TORCH ?= torch==2.13.0
 
@@ -9,7 +13,7 @@ TORCH ?= torch==2.13.0
 SECONDS ?= 20
 FUZZ = codebook container ids kernels restore
 
-.PHONY: demo test test-isa native fuzz aarch64 lint bench clean
+.PHONY: demo test test-isa test-lower native fuzz aarch64 lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,22 +31,26 @@ demo: $(VENV)/.torch
 # The test suite, models included.
 test: $(VENV)/.torch
 	$(BIN)/pip install --quiet ".[demo,test,dev]"
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 # The suite on every level of instructions this machine has.
 test-isa: $(VENV)/.torch
 	$(BIN)/pip install --quiet ".[demo,test,dev]"
 	for isa in $$($(BIN)/python -c "import tercet; print(*tercet.cpu_info()['supported'])"); do \
 	  echo "== TERCET_ISA=$$isa"; \
-	  HF_HUB_OFFLINE=1 TERCET_ISA=$$isa $(BIN)/python -m pytest -q || exit 1; \
+	  TERCET_ISA=$$isa $(PYTEST) -q || exit 1; \
 	done
+
+# On a lower level: what depends on the level that the process has.
+test-lower:
+	TERCET_ISA=$(ISA) $(PYTEST) -q -m "not models and not slow and not levels"
 
 # The native tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 native: | $(BIN)/python
 	$(BIN)/pip install --quiet cmake ninja
 	$(BIN)/cmake --preset asan -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build --preset asan
-	build/asan/csrc_tests
+	$(BIN)/ctest --preset asan -j $(JOBS)
 
 # Random changes of valid inputs, under the same sanitizers: by libFuzzer where there is Clang, which takes
 # minutes to build, else (or with FUZZ_PRESET=asan) by a driver of ours in the build of `native`.
@@ -52,9 +60,7 @@ fuzz: | $(BIN)/python
 	$(BIN)/pip install --quiet cmake ninja
 	$(BIN)/cmake --preset $(FUZZ_PRESET) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DTERCET_FUZZ=ON
 	$(BIN)/cmake --build --preset $(FUZZ_PRESET)
-	for target in $(FUZZ); do \
-	  (cd build/$(FUZZ_PRESET) && ./fuzz_$$target $(FUZZ_TIME)$(SECONDS)) || exit 1; \
-	done
+	cd build/$(FUZZ_PRESET) && printf '%s\n' $(FUZZ) | xargs -P $(JOBS) -I{} sh -c './fuzz_{} $(FUZZ_TIME)$(SECONDS)'
 
 # The native tests on the levels of aarch64: cross-compiled, and run in an emulator that has them all. Debian
 # packages: g++-aarch64-linux-gnu and qemu-user.
@@ -62,7 +68,7 @@ aarch64: | $(BIN)/python
 	$(BIN)/pip install --quiet cmake ninja
 	$(BIN)/cmake --preset aarch64 -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build --preset aarch64
-	$(BIN)/ctest --preset aarch64
+	$(BIN)/ctest --preset aarch64 -j $(JOBS)
 
 lint: | $(BIN)/python
 	$(BIN)/pip install --quiet "ruff>=0.6" "clang-format>=18"

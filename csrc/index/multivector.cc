@@ -281,7 +281,7 @@ void MultiVectorIndex::restore(std::shared_ptr<const Container> file) {
   if (!lists_.empty()) payload.push_back(TokenLists::kPayload);
   opened_.set(std::move(file), std::move(payload), [this, texts = slot_of_.size()] {
     store_.check_codes();
-    lists_.check(texts);
+    lists_.check(texts, unlisted_);
   });
 }
 

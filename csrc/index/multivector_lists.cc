@@ -125,7 +125,7 @@ void MultiVectorIndex::forget_lists() {
 
 // Numbers are slots afterwards.
 void MultiVectorIndex::list_all(size_t threads) {
-  opened_.check();
+  opened_.check();  // a remove() need not have looked at what it is about to read
   std::vector<TokenLists::Text> added;
   std::vector<TokenSpan> rows;
   size_t first = 0;
@@ -180,6 +180,7 @@ void MultiVectorIndex::restore_lists(const Container& file) {
   }
   if (file.view<int64_t>("list_offsets").empty()) return;
   require(list_codebook(), "list_offsets: lists without a codebook");
+  require(!spans_.empty(), "list_offsets: lists of no texts");
   lists_.restore(file, list_codebook()->size());
   const auto texts = static_cast<uint32_t>(spans_.size());
   slot_of_.resize(texts);

@@ -148,11 +148,15 @@ void TokenLists::restore(const Container& file, size_t centroids) {
   gaps_.borrow(gaps, file.keeper());
 }
 
-void TokenLists::check(size_t texts) const {
+void TokenLists::check(size_t texts, const std::vector<uint32_t>& unlisted) const {
+  std::vector<bool> in_none(texts);
+  for (const uint32_t text : unlisted) in_none[text] = true;
   for (size_t c = 0; c + 1 < offsets_.size(); ++c) {
     const auto end = static_cast<size_t>(offsets_.data()[c + 1]);
+    const auto begin = static_cast<size_t>(offsets_.data()[c]);
     uint64_t number = 0;
-    for (auto i = static_cast<size_t>(offsets_.data()[c]); i < end;) {
+    for (size_t i = begin; i < end;) {
+      const bool first = i == begin;
       uint64_t gap = 0;
       int shift = 0;
       for (bool more = true; more; shift += 7) {
@@ -160,8 +164,10 @@ void TokenLists::check(size_t texts) const {
         more = gaps_.data()[i] >= 0x80;
         gap |= static_cast<uint64_t>(gaps_.data()[i++] & 0x7f) << shift;
       }
+      require(first || gap, kPayload, ": list ", c, " has text ", number, " twice");
       number += gap;
       require(number < texts, kPayload, ": expected texts below ", texts, ", got ", number);
+      require(!in_none[number], kPayload, ": text ", number, " is unlisted too");
     }
   }
 }

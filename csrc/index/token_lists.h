@@ -59,9 +59,10 @@ class TokenLists {
   static constexpr const char* kPayload = "list_gaps";
   // With the slots of texts for their numbers, kNoText: none.
   void save(Sections& out, const std::vector<uint32_t>& slots) const;
-  // The entries stay in the file, and nobody has looked at them: check() throws Error for what is no text.
+  // The entries stay in the file, and nobody has looked at them: check() throws Error for what is no text, or
+  // one of those that are in no list, which a search would find twice.
   void restore(const Container& file, size_t centroids);
-  void check(size_t texts) const;
+  void check(size_t texts, const std::vector<uint32_t>& unlisted) const;
 
  private:
   struct Stored {

@@ -9,7 +9,7 @@
 namespace check {
 
 struct Case {
-  const char* name;
+  std::string name;
   std::function<void()> body;
 };
 
@@ -20,7 +20,9 @@ inline std::vector<Case>& cases() {
 inline int failures = 0;
 
 struct Register {
-  Register(const char* name, std::function<void()> body) { cases().push_back({name, std::move(body)}); }
+  Register(std::string name, std::function<void()> body) {
+    cases().push_back({std::move(name), std::move(body)});
+  }
 };
 
 }  // namespace check

@@ -446,6 +446,7 @@ def test_bad_filters(filter: Any, kind: Any, message: str, index: Any) -> None:
 # ---- threads and processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("codec", ["float32", "int8"])
 def test_concurrent_changes_and_searches(kind: str, codec: str) -> None:

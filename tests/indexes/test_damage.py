@@ -295,9 +295,9 @@ def test_opening_reads_no_payload(tmp_path: Path) -> None:
         for offset, raw in pieces:
             file.seek(offset)
             file.write(raw)
-    start = time.perf_counter()
+    start = time.process_time()  # other processes may be busy
     opened = tercet.open(tmp_path / "large")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert len(opened) == n
     assert seconds < 1.0  # most of it for the table of ids
 

@@ -317,6 +317,7 @@ def zero_rows() -> dict[str, Array]:
     return scores
 
 
+@pytest.mark.levels
 def test_zero_scores_have_one_sign() -> None:
     code = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport test_flat\n"
     for isa in tercet.cpu_info()["supported"]:

@@ -74,6 +74,7 @@ def everything(metric: Any) -> dict[str, Array]:
     return {"ids": ids, "scores": scores}
 
 
+@pytest.mark.levels
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_level_builds_the_same_graph(metric: str) -> None:
     results = {}

@@ -101,6 +101,23 @@ def test_changes_reach_the_lists(codec: Any, tmp_path: Path) -> None:
     assert recall(index, asked, candidates=49) > 0.9
 
 
+@pytest.mark.parametrize("codec", ["int8", "residual2"])
+def test_damaged_lists_are_noticed_by_who_needs_them(codec: Any, tmp_path: Path) -> None:
+    """A removal is done whatever the lists are; one that has many of them made anew does not read these."""
+    path = tmp_path / "x"
+    filled(codec).save(path)
+    data = bytearray(path.read_bytes())
+    (place, size) = next((at, n) for name, at, n in container.layout(data) if name == "list_gaps")
+    data[place + size // 2 | 3] ^= 0x7F
+    path.write_bytes(data)
+    index = tercet.open(path)
+    index.remove(index.ids[:500])
+    assert len(index) == 100
+    for use in (lambda: index.search(queries(1, 3), 5), lambda: index.add(texts(1, 4)), index.verify):
+        with pytest.raises(ValueError, match="list_gaps"):
+            use()
+
+
 def test_lists_come_by_themselves() -> None:
     """With 131,072 tokens; and the answer does not depend on the number of threads."""
     rng = np.random.default_rng(0)

@@ -53,6 +53,7 @@ def search_everything(dim: int, codec: Any) -> dict[str, Array]:
     return {"found": hits.ids, "scores": hits.scores, **state}
 
 
+@pytest.mark.levels
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("dim", [3, 64, 96, 128, 200, 700])
 def test_scores_on_every_level(codec: str, dim: int) -> None:

@@ -214,6 +214,7 @@ def test_one_index_would_answer_the_same(codec: Any, tmp_path: Path) -> None:
     assert same_hits(opened.search(asked, 40, threads=1), one.search(asked, 40))
 
 
+@pytest.mark.slow
 def test_of_many_tokens(tmp_path: Path) -> None:
     """Segments large enough for lists: candidates are passed on, and merging makes lists too."""
     rng = np.random.default_rng(0)

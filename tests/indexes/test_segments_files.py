@@ -560,6 +560,7 @@ PEAK = """if True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory(tmp_path: Path) -> None:
     """Of a build with 64 MB: what the documentation says, whatever the length of the stream."""
@@ -575,7 +576,6 @@ def test_memory(tmp_path: Path) -> None:
     # 131,072 tokens at most
     assert long <= 64 + 64 + 6 + 2
     assert len(list((tmp_path / "x").glob("segment-*"))) > 10
-    assert long <= peak("build", path + "2", 250) + 16
     # Segments of 400,000 tokens, in which lists are trained.
     lists = 300 * 400_000**0.5 * 64 / 2**20
     assert peak("build", path + "3", 300, "int4", 32) <= 32 + 64 + 3 + lists

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -109,63 +110,68 @@ bool same(float a, float b, bool exact) {
   return !exact && std::abs(a - b) <= 1e-2f * (1 + std::abs(b));
 }
 
-void compare(const Kernels& level, const Problem& p) {
+// What the scalar level makes of a problem. Under sanitizers this takes most of the time, so all levels are
+// compared with it at once.
+struct Expected {
+  std::vector<TokenSpan> texts;  // of every small length, the last rows included; and all rows as one
+  size_t first, count;           // the rows of dot
+  std::vector<float> best;
+  AlignedVector<float> dot[2];  // without and with a bias
+
+  explicit Expected(const Problem& p) : first(p.num_rows / 3), count(p.num_rows - first) {
+    for (size_t begin = 0, length = 0; begin + length <= p.num_rows;
+         begin += length, length = (length + 1) % 21) {
+      texts.push_back({begin, length});
+      if (length > 20) break;
+    }
+    texts.push_back({0, p.num_rows});
+    const PanelKernels& slow = kernels_for(Isa::scalar).panel(p.format);
+    const Packed packed(slow, p);
+    best.resize(texts.size() * kPanelRows);
+    slow.maxsim(packed.panel, p.view(false), texts.data(), texts.size(), best.data(), kPanelRows);
+    for (const bool bias : {false, true}) {
+      dot[bias].resize(count * kPanelRows);
+      slow.dot(packed.panel, p.view(bias), first, count, dot[bias].data());
+    }
+  }
+};
+
+void compare(const Kernels& level, const Problem& p, const Expected& expected) {
   const bool rounds = level.isa == Isa::avx512_bf16 || level.isa == Isa::amx;
   const bool exact = !(rounds && p.format == Format::bfloat16);
   const PanelKernels& fast = level.panel(p.format);
-  const PanelKernels& slow = kernels_for(Isa::scalar).panel(p.format);
-  const Packed a(fast, p), b(slow, p);
-
-  // texts of every small length, the last rows included
-  std::vector<TokenSpan> texts;
-  for (size_t begin = 0, length = 0; begin + length <= p.num_rows;
-       begin += length, length = (length + 1) % 21) {
-    texts.push_back({begin, length});
-    if (length > 20) break;
-  }
-  texts.push_back({0, p.num_rows});
-  std::vector<float> best_a(texts.size() * kPanelRows), best_b(best_a);
-  fast.maxsim(a.panel, p.view(false), texts.data(), texts.size(), best_a.data(), kPanelRows);
-  slow.maxsim(b.panel, p.view(false), texts.data(), texts.size(), best_b.data(), kPanelRows);
-  bool equal = true;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    for (int r = 0; r < p.query_rows; ++r) {
-      equal = equal && same(best_a[i * kPanelRows + r], best_b[i * kPanelRows + r], exact);
+  const Packed packed(fast, p);
+  const size_t first = expected.first, count = expected.count;
+  const auto equal = [&](const auto& got, const auto& wanted) {
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (static_cast<int>(i % kPanelRows) < p.query_rows && !same(got[i], wanted[i], exact)) return false;
     }
-  }
-  CHECK(equal);
+    return got.size() == wanted.size();
+  };
+  std::vector<float> maxima(expected.best.size());
+  fast.maxsim(packed.panel, p.view(false), expected.texts.data(), expected.texts.size(), maxima.data(),
+              kPanelRows);
+  CHECK(equal(maxima, expected.best));
 
   for (const bool bias : {false, true}) {
-    const size_t first = p.num_rows / 3, count = p.num_rows - first;
-    AlignedVector<float> dot_a(count * kPanelRows), dot_b(count * kPanelRows);
-    fast.dot(a.panel, p.view(bias), first, count, dot_a.data());
-    slow.dot(b.panel, p.view(bias), first, count, dot_b.data());
-    equal = true;
-    for (size_t i = 0; i < count; ++i) {
-      for (int r = 0; r < p.query_rows; ++r) {
-        equal = equal && same(dot_a[i * kPanelRows + r], dot_b[i * kPanelRows + r], exact);
-      }
-    }
-    CHECK(equal);
+    AlignedVector<float> dot(count * kPanelRows);
+    fast.dot(packed.panel, p.view(bias), first, count, dot.data());
+    CHECK(equal(dot, expected.dot[bias]));
 
     // nearest is the first largest of dot, over two calls as over one
-    std::vector<float> best(kPanelRows, -INFINITY), expected(best);
-    std::vector<uint32_t> row(kPanelRows, UINT32_MAX), expected_row(row);
-    fast.nearest(a.panel, p.view(bias), first, count / 3, best.data(), row.data());
-    fast.nearest(a.panel, p.view(bias), first + count / 3, count - count / 3, best.data(), row.data());
+    std::vector<float> best(kPanelRows, -INFINITY), wanted(best);
+    std::vector<uint32_t> row(kPanelRows, UINT32_MAX), wanted_row(row);
+    fast.nearest(packed.panel, p.view(bias), first, count / 3, best.data(), row.data());
+    fast.nearest(packed.panel, p.view(bias), first + count / 3, count - count / 3, best.data(), row.data());
     for (size_t i = 0; i < count; ++i) {
       for (int r = 0; r < p.query_rows; ++r) {
-        const float score = dot_a[i * kPanelRows + r];
-        if (!(score > expected[r])) continue;
-        expected[r] = score;
-        expected_row[r] = static_cast<uint32_t>(first + i);
+        const float score = dot[i * kPanelRows + r];
+        if (!(score > wanted[r])) continue;
+        wanted[r] = score;
+        wanted_row[r] = static_cast<uint32_t>(first + i);
       }
     }
-    equal = true;
-    for (int r = 0; r < p.query_rows; ++r) {
-      equal = equal && same(best[r], expected[r], true) && row[r] == expected_row[r];
-    }
-    CHECK(equal);
+    for (int r = 0; r < p.query_rows; ++r) CHECK(same(best[r], wanted[r], true) && row[r] == wanted_row[r]);
 
     // what filter keeps is what dot says reaches the threshold, in row order
     std::vector<std::vector<Candidate>> kept(kPanelRows, std::vector<Candidate>(count));
@@ -173,14 +179,14 @@ void compare(const Kernels& level, const Problem& p) {
     for (int r = 0; r < kPanelRows; ++r) {
       sink.candidates[r] = kept[r].data();
       sink.counts[r] = 0;
-      sink.thresholds[r] = r < p.query_rows && count ? dot_a[(count / 2) * kPanelRows + r] : NAN;
+      sink.thresholds[r] = r < p.query_rows && count ? dot[(count / 2) * kPanelRows + r] : NAN;
     }
-    fast.filter(a.panel, p.view(bias), first, count, sink);
+    fast.filter(packed.panel, p.view(bias), first, count, sink);
     for (int r = 0; r < p.query_rows; ++r) {
       size_t at = 0;
       bool right = true;
       for (size_t i = 0; i < count; ++i) {
-        const float score = dot_a[i * kPanelRows + r];
+        const float score = dot[i * kPanelRows + r];
         if (!(score >= sink.thresholds[r])) continue;
         right = right && at < sink.counts[r] && kept[r][at].row == first + i && kept[r][at].score == score;
         ++at;
@@ -190,20 +196,24 @@ void compare(const Kernels& level, const Problem& p) {
   }
 }
 
-void compare_all(const Kernels& level, Format format, std::mt19937& random) {
+void compare_all(const std::vector<const Kernels*>& levels, Format format, std::mt19937& random) {
+  const auto compare_levels = [&](const Problem& p) {
+    const Expected expected(p);
+    for (const Kernels* level : levels) compare(*level, p, expected);
+  };
   for (const uint32_t dim : {1u,   2u,   3u,   5u,   7u,   16u,  31u,  33u,  48u,  64u,  80u,  96u,  112u,
                              100u, 128u, 129u, 144u, 160u, 161u, 176u, 256u, 257u, 384u, 643u, 1025u}) {
     for (const int queries : {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32}) {
-      compare(level, Problem(format, dim, queries, 133, random));
+      compare_levels(Problem(format, dim, queries, 133, random));
     }
   }
   for (const size_t rows : {0u, 1u, 2u, 15u, 16u, 17u, 31u}) {
-    for (const uint32_t dim : {3u, 48u, 70u}) compare(level, Problem(format, dim, 5, rows, random));
+    for (const uint32_t dim : {3u, 48u, 70u}) compare_levels(Problem(format, dim, 5, rows, random));
   }
-  for (const uint32_t dim : {48u, 70u, 128u}) compare(level, Problem(format, dim, 20, 40, random, 12));
+  for (const uint32_t dim : {48u, 70u, 128u}) compare_levels(Problem(format, dim, 20, 40, random, 12));
   if (is_packed(format)) {  // too many dimensions for scores that are small
     const uint32_t dim = format == Format::int4 ? 2070 : format == Format::int2 ? 8200 : 16400;
-    compare(level, Problem(format, dim, 20, 24, random));
+    compare_levels(Problem(format, dim, 20, 24, random));
   }
 }
 
@@ -228,13 +238,50 @@ void compare_equal_rows(const Kernels& level, Format format, std::mt19937& rando
 
 }  // namespace
 
-TEST(every_level_equals_scalar) {
-  std::mt19937 random(7);
-  for (const Isa isa : supported_isas()) {
-    if (isa == Isa::scalar && supported_isas().size() > 1) continue;  // with itself, only where it is alone
-    for (int i = 0; i < kFormats; ++i) compare_all(kernels_for(isa), static_cast<Format>(i), random);
-  }
+#if defined(TERCET_X86_KERNELS)
+namespace tercet {
+extern const AmxPanels kAmxEmulatedPanels;  // amx_emulated.cc
 }
+#endif
+
+namespace {
+
+// Tiles in C++: what they do not replace is of another level, whose instructions must be there.
+std::optional<Kernels> emulated_tiles() {
+#if defined(TERCET_X86_KERNELS)
+  const auto& supported = supported_isas();
+  if (std::find(supported.begin(), supported.end(), Isa::avx512_bf16) != supported.end()) {
+    return amx_table(kAmxEmulatedPanels);
+  }
+#endif
+  std::printf("skipped the emulated tiles: they need AVX-512 with bfloat16\n");
+  return {};
+}
+
+constexpr Format kTileFormats[] = {Format::bfloat16, Format::int8, Format::int4, Format::int2, Format::int1};
+
+void compare_levels(Format format) {
+  std::mt19937 random(7 + static_cast<unsigned>(format));
+  const std::optional<Kernels> tiles = emulated_tiles();
+  std::vector<const Kernels*> levels;
+  for (const Isa isa : supported_isas()) {  // scalar with itself only where it is alone
+    if (isa != Isa::scalar || supported_isas().size() == 1) levels.push_back(&kernels_for(isa));
+  }
+  const auto* const end = std::end(kTileFormats);
+  if (tiles && std::find(std::begin(kTileFormats), end, format) != end) levels.push_back(&*tiles);
+  compare_all(levels, format, random);
+}
+
+// A test for each format: they take long, and processes can share them.
+[[maybe_unused]] const bool registered = [] {
+  for (int i = 0; i < kFormats; ++i) {
+    check::Register("every_level_equals_scalar: " + std::string(kFormatNames[i]),
+                    [i] { compare_levels(static_cast<Format>(i)); });
+  }
+  return true;
+}();
+
+}  // namespace
 
 TEST(nearest_takes_the_lowest_of_equal_rows) {
   std::mt19937 random(10);
@@ -243,156 +290,12 @@ TEST(nearest_takes_the_lowest_of_equal_rows) {
       compare_equal_rows(kernels_for(isa), format, random);
     }
   }
-}
-
-#if defined(TERCET_X86_KERNELS)
-namespace tercet {
-extern const AmxPanels kAmxEmulatedPanels;  // amx_emulated.cc
-}
-
-TEST(emulated_tiles_equal_scalar) {
-  const auto& supported = supported_isas();
-  if (std::find(supported.begin(), supported.end(), Isa::avx512_bf16) == supported.end()) {
-    std::printf("skipped emulated_tiles_equal_scalar: needs AVX-512 with bfloat16\n");
-    return;
-  }
-  std::mt19937 random(7);
-  const Kernels level = amx_table(kAmxEmulatedPanels);
-  for (const Format format : {Format::bfloat16, Format::int8, Format::int4, Format::int2, Format::int1}) {
-    compare_all(level, format, random);
-    compare_equal_rows(level, format, random);
-    CHECK(level.panel(format).peak(1) > 0);
-  }
-}
-#endif
-
-TEST(pairs_equal_scalar) {
-  std::mt19937 random(8);
-  std::normal_distribution<float> normal;
-  const Kernels& slow = kernels_for(Isa::scalar);
-  for (const Isa isa : supported_isas()) {
-    const Kernels& fast = kernels_for(isa);
-    for (size_t dim = 0; dim < 200; ++dim) {
-      std::unique_ptr<float[]> a(new float[dim + 1]), b(new float[dim + 1]);
-      std::unique_ptr<uint16_t[]> ha(new uint16_t[dim + 1]), hb(new uint16_t[dim + 1]);
-      std::vector<int8_t> ia(dim);
-      std::vector<uint8_t> ib(dim);
-      for (size_t k = 0; k < dim; ++k) {
-        a[k] = normal(random), b[k] = normal(random);
-        ha[k] = float_to_bfloat16(a[k]), hb[k] = float_to_bfloat16(b[k]);
-        ia[k] = static_cast<int8_t>(random()), ib[k] = static_cast<uint8_t>(random());
-      }
-      CHECK(fast.pair_float32(a.get(), b.get(), dim) == slow.pair_float32(a.get(), b.get(), dim));
-      CHECK(fast.pair_float32_l2(a.get(), b.get(), dim) == slow.pair_float32_l2(a.get(), b.get(), dim));
-      CHECK(fast.pair_bfloat16(ha.get(), hb.get(), dim) == slow.pair_bfloat16(ha.get(), hb.get(), dim));
-      CHECK(fast.pair_int8(ia.data(), ib.data(), dim) == slow.pair_int8(ia.data(), ib.data(), dim));
-    }
+  if (const std::optional<Kernels> tiles = emulated_tiles()) {
+    for (const Format format : kTileFormats) compare_equal_rows(*tiles, format, random);
   }
 }
 
-TEST(rows_equal_scalar) {
-  std::mt19937 random(12);
-  for (const Isa isa : supported_isas()) {
-    for (const uint32_t dim : {1u, 15u, 16u, 63u, 64u, 65u, 127u, 200u, 384u}) {
-      for (const size_t count : {0u, 1u, 3u, 4u, 5u, 8u, 31u}) {
-        const size_t stride = dim + random() % 3, rows = 40;
-        const auto values = std::make_unique<uint8_t[]>((rows - 1) * stride + dim);
-        const auto query = std::make_unique<int8_t[]>(dim);
-        std::vector<uint32_t> ids(count);
-        for (size_t i = 0; i < (rows - 1) * stride + dim; ++i) values[i] = static_cast<uint8_t>(random());
-        for (uint32_t k = 0; k < dim; ++k) query[k] = static_cast<int8_t>(random());
-        for (uint32_t& id : ids) id = random() % rows;
-        std::vector<int32_t> got(count), wanted(count);
-        kernels_for(isa).rows_int8(query.get(), values.get(), stride, ids.data(), count, dim, got.data());
-        kernels_for(Isa::scalar)
-            .rows_int8(query.get(), values.get(), stride, ids.data(), count, dim, wanted.data());
-        CHECK(got == wanted);
-      }
-    }
-  }
-}
-
-TEST(product_codes_equal_scalar) {
-  std::mt19937 random(13);
-  constexpr size_t kCentroids = 9, kRows = 70;
-  constexpr size_t kTable = (kProductParts * kProductEntries + kCentroids) * kPanelRows;
-  AlignedVector<int16_t> table(kTable);
-  for (int16_t& x : table) x = static_cast<int16_t>(static_cast<int>(random() % 3855) - 1927);
-  std::vector<uint8_t> codes(kRows * kProductParts);
-  std::vector<uint16_t> centroids(kRows);
-  for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
-  for (uint16_t& c : centroids) c = static_cast<uint16_t>(random() % kCentroids);
-  std::vector<float> scales(kPanelRows);
-  for (float& s : scales) s = 0.01f * static_cast<float>(1 + random() % 100);
-  const Panel panel{reinterpret_cast<const uint8_t*>(table.data()), nullptr, scales.data(), kPanelRows};
-  const TokenSpan texts[] = {{0, kRows}, {5, 0}, {1, 1}, {kRows - 1, 1}, {7, 40}};
-  for (const Isa isa : supported_isas()) {
-    for (const bool residual : {false, true}) {
-      RowsView rows{codes.data(), kRows, kProductParts, 128, Format::product};
-      if (residual) rows.centroids = centroids.data();
-      std::vector<float> got(5 * kPanelRows), wanted(5 * kPanelRows);
-      kernels_for(isa).maxsim(Format::product)(panel, rows, texts, 5, got.data(), kPanelRows);
-      for (size_t t = 0; t < 5; ++t) {  // by the definition
-        for (int r = 0; r < kPanelRows; ++r) {
-          float best = -std::numeric_limits<float>::infinity();
-          for (size_t i = texts[t].begin; i < texts[t].begin + texts[t].count; ++i) {
-            int sum = 0;
-            const auto entry = [&](size_t row) { return table[row * kPanelRows + static_cast<size_t>(r)]; };
-            for (size_t m = 0; m < kProductParts; ++m)
-              sum += entry(m * kProductEntries + codes[i * kProductParts + m]);
-            if (residual) sum += entry(kProductParts * kProductEntries + centroids[i]);
-            best = std::max(best, static_cast<float>(sum) * scales[static_cast<size_t>(r)]);
-          }
-          wanted[t * kPanelRows + static_cast<size_t>(r)] = best;
-        }
-      }
-      CHECK(got == wanted);
-    }
-  }
-}
-
-TEST(scalar_fused_multiply_add_is_the_exact_one) {
-  // One dimension gives a * b, two give fma: cover cancellation, subnormals and every exponent.
-  std::mt19937 random(9);
-  const Kernels& scalar = kernels_for(Isa::scalar);
-  for (int i = 0; i < 200000; ++i) {
-    float a[33] = {}, b[33] = {};
-    const auto any = [&] {
-      float x;
-      do {
-        const uint32_t bits = random();
-        std::memcpy(&x, &bits, 4);
-      } while (!std::isfinite(x));
-      return x;
-    };
-    a[0] = any(), b[0] = 1;
-    a[32] = any(), b[32] = any();
-    if (i % 2) a[0] = -a[32] * b[32] * (1 + static_cast<float>(static_cast<int>(random() % 5) - 2) * 1e-7f);
-    if (!std::isfinite(a[0])) continue;
-    const float expected = std::fma(a[32], b[32], a[0]), got = scalar.pair_float32(a, b, 33);
-    CHECK(expected == got || (std::isnan(expected) && std::isnan(got)));
-  }
-}
-
-TEST(non_finite_values_are_found_anywhere) {
-  for (const Isa isa : supported_isas()) {
-    const Kernels& level = kernels_for(isa);
-    for (size_t count : {1u, 3u, 16u, 17u, 40u, 100u}) {
-      std::unique_ptr<float[]> values(new float[count]);
-      std::unique_ptr<uint16_t[]> halves(new uint16_t[count]);
-      const auto finite = [&](Format format) {
-        const void* data = format == Format::float32 ? static_cast<void*>(values.get()) : halves.get();
-        return level.all_finite(format, static_cast<const uint8_t*>(data), count);
-      };
-      for (size_t i = 0; i < count; ++i) values[i] = -3e38f, halves[i] = 0xff7f;
-      CHECK(finite(Format::float32) && finite(Format::bfloat16));
-      for (size_t i = 0; i < count; ++i) {
-        for (float bad : {INFINITY, -INFINITY, NAN}) {
-          values[i] = bad, halves[i] = float_to_bfloat16(bad);
-          CHECK(!finite(Format::float32) && !finite(Format::bfloat16));
-        }
-        values[i] = 1, halves[i] = 0x3f80;
-      }
-    }
-  }
+TEST(emulated_tiles_have_a_peak) {
+  const std::optional<Kernels> tiles = emulated_tiles();
+  for (const Format format : kTileFormats) CHECK(!tiles || tiles->panel(format).peak(1) > 0);
 }
