@@ -42,7 +42,7 @@ PLAIN_HEADERS = {"immintrin.h", "arm_neon.h", "cstddef", "cstdint"}
 
 
 def sources() -> Iterator[Path]:
-    for pattern in ("*.cc", "*.h", "*.cu"):
+    for pattern in ("*.cc", "*.h", "*.cu", "*.cuh"):
         yield from sorted(CSRC.rglob(pattern))
 
 
@@ -68,7 +68,7 @@ def test_layers() -> None:
             if ours:
                 assert (CSRC / what).is_file(), f"{name(path)}: no {what}"
                 assert what.split("/")[0] in LAYERS[layer], f"{name(path)} must not know {what}"
-    assert seen >= {"core", "cpu", "kernels", "codec", "index", "bindings"}
+    assert seen == set(LAYERS)
 
 
 def test_who_includes_what() -> None:
@@ -79,12 +79,24 @@ def test_who_includes_what() -> None:
             if what in ("immintrin.h", "arm_neon.h") or what.endswith("mmintrin.h"):
                 assert name(path).startswith("kernels/"), f"{name(path)}: {what}"
             assert not what.startswith("omp"), f"{name(path)}: {what}"
+            if what.startswith("cuda") and not what.startswith("cuda/"):
+                assert name(path) == "cuda/warp.cuh", f"{name(path)}: {what}"
 
 
 def test_intrinsics_stay_in_kernels() -> None:
     for path in sources():
         if not name(path).startswith("kernels/"):
             assert not re.search(r"\b(_mm\d*_|__m\d{3}|vld1q?_)", path.read_text()), name(path)
+
+
+def test_one_file_knows_the_machine_of_cuda() -> None:
+    """Kernels use the names of warp.cuh alone, so that the emulator runs what the device runs."""
+    for path in CSRC.rglob("cuda/*.cu*"):
+        if path.name != "warp.cuh":
+            text = re.sub(r"//.*", "", path.read_text())
+            assert not re.search(r"\basm\b|__(?!CUDACC__)\w+|<<<|\b(thread|block|grid)(Idx|Dim)\b", text), (
+                name(path)
+            )
 
 
 def test_level_files_see_no_inline_code() -> None:
@@ -106,8 +118,8 @@ def test_level_files_see_no_inline_code() -> None:
 
 def test_every_source_is_built() -> None:
     build = (ROOT / "CMakeLists.txt").read_text()
-    listed = set(re.findall(r"(?<!/)csrc/[\w/-]+\.cc", build))
-    assert listed == {f"csrc/{name(p)}" for p in sources() if p.suffix == ".cc"}
+    listed = set(re.findall(r"(?<!/)csrc/[\w/-]+\.(?:cc|cu)\b", build))
+    assert listed == {f"csrc/{name(p)}" for p in sources() if p.suffix in (".cc", ".cu")}
 
 
 def test_build_flags() -> None:
@@ -141,10 +153,12 @@ def test_long_files_say_why() -> None:
 
 def test_every_file_says_what_it_is() -> None:
     for path in sources():
-        assert path.suffix == ".cc" or path.read_text().startswith("//"), name(path)
-        assert path.suffix != ".h" or "#pragma once" in path.read_text() or name(path).endswith("-inl.h"), (
-            name(path)
-        )
+        assert path.suffix in (".cc", ".cu") or path.read_text().startswith("//"), name(path)
+        assert (
+            path.suffix not in (".h", ".cuh")
+            or "#pragma once" in path.read_text()
+            or (name(path).endswith("-inl.h"))
+        ), name(path)
     for path in PYTHON.rglob("*.py"):
         assert path.read_text().startswith('"""'), path.relative_to(ROOT)
 

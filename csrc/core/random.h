@@ -5,8 +5,9 @@
 namespace tercet {
 
 // Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-inline uint64_t split_mix(uint64_t& state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15u;
+constexpr uint64_t kSplitMixStep = 0x9e3779b97f4a7c15u;  // from one state to the next
+constexpr uint64_t split_mix(uint64_t& state) {
+  uint64_t z = state += kSplitMixStep;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);

@@ -1,0 +1,68 @@
+// What the host side asks of the CUDA runtime, and how calls of the ABI fail.
+#pragma once
+#include <cstdint>
+#include <exception>
+
+#include "core/error.h"
+#include "cuda/warp.cuh"
+
+namespace tercet::cuda {
+
+// Makes a device the current one of this thread for a while.
+class OnDevice {
+ public:
+  explicit OnDevice(int32_t device);
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  int before_ = -1;  // -1: nothing to restore
+};
+
+// Of the current device.
+uint32_t multiprocessors();
+// Throws Error if one of the launches since the last call failed.
+void check_launches();
+
+// What tercet_cuda_error() says in this thread.
+void set_error(const char* message) noexcept;
+
+// Runs `f`; 0, or 1 and the message of what it threw.
+template <class F>
+int32_t guarded(F f) noexcept {
+  try {
+    f();
+    return 0;
+  } catch (const std::exception& e) {
+    set_error(e.what());
+    return 1;
+  }
+}
+
+// Memory that a caller has given, piece by piece. Without memory it only counts.
+class Workspace {
+ public:
+  Workspace(void* memory, uint64_t bytes) : memory_(static_cast<uint8_t*>(memory)), bytes_(bytes) {}
+
+  template <class T>
+  T* take(uint64_t count) {
+    constexpr uint64_t kAlignment = 256;
+    const uint64_t at = used_;
+    used_ += (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    if (!memory_) return nullptr;
+    require(used_ <= bytes_, "workspace: expected ", used_, " bytes or more, got ", bytes_);
+    return reinterpret_cast<T*>(memory_ + at);
+  }
+  bool counts() const { return !memory_; }
+  uint64_t used() const { return used_; }
+
+ private:
+  uint8_t* memory_;
+  uint64_t bytes_, used_ = 0;
+};
+
+// Queries are answered in groups, so that the workspace stays within this.
+constexpr uint64_t kWorkspaceBytes = uint64_t{256} << 20;
+
+}  // namespace tercet::cuda
