@@ -208,11 +208,11 @@ def test_public_names() -> None:
 
 
 def test_completion_shows_what_is_public() -> None:
-    from tercet import compat, models
+    from tercet import compat, cuda, models
     from tercet.compat import hnswlib, pylate
 
-    assert dir(tercet) == sorted([*tercet.__all__, "compat"])
-    for module in (compat, models, hnswlib, pylate):
+    assert dir(tercet) == sorted([*tercet.__all__, "compat", "cuda"])
+    for module in (compat, cuda, models, hnswlib, pylate):
         assert dir(module) == sorted(module.__all__)
 
 

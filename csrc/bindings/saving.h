@@ -1,7 +1,11 @@
 // Saving and opening, the same for every index.
 #pragma once
+#include <pybind11/stl.h>
+
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bindings/arrays.h"
 #include "storage/container.h"
@@ -22,6 +26,38 @@ void save_with(const Index& index, const std::string& settings, Write write) {
   });
 }
 
+// Copies of some of the arrays that an index saves, by name: for who puts them elsewhere, as on a device.
+template <class Index>
+py::dict saved_arrays(const Index& index, const std::vector<std::string>& names) {
+  struct Copy {
+    std::string name;
+    Element element;
+    std::vector<py::ssize_t> shape;
+    std::vector<uint8_t> bytes;
+  };
+  std::vector<Copy> copies;
+  without_gil([&] {
+    index.save([&](const Sections& state) {
+      for (const Section& section : state.all()) {
+        if (std::find(names.begin(), names.end(), section.name) == names.end()) continue;
+        Copy& copy = copies.emplace_back(
+            Copy{section.name, section.element, {section.shape.begin(), section.shape.end()}, {}});
+        copy.bytes.reserve(section.bytes());
+        for (const auto& piece : section.pieces)
+          copy.bytes.insert(copy.bytes.end(), piece.begin(), piece.end());
+      }
+    });
+  });
+  py::dict arrays;
+  for (Copy& copy : copies) {
+    const auto size = static_cast<py::ssize_t>(copy.bytes.size());
+    const py::array bytes = to_array(std::move(copy.bytes), {size});
+    const py::dtype dtype(kElementNames[static_cast<size_t>(copy.element)]);
+    arrays[copy.name.c_str()] = bytes.attr("view")(dtype).attr("reshape")(copy.shape);
+  }
+  return arrays;
+}
+
 template <class Index>
 void register_saving(py::class_<Index>& c) {
   c.def(
@@ -38,6 +74,7 @@ void register_saving(py::class_<Index>& c) {
             return py::bytes(bytes);
           },
           py::arg("settings"))
+      .def("arrays", &saved_arrays<Index>, py::arg("names"))
       .def(
           "restore",
           [](Index& index, std::shared_ptr<Container> file) {

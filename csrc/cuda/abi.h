@@ -75,7 +75,8 @@ TERCET_CUDA_EXPORT uint32_t tercet_cuda_stride(uint32_t format, uint32_t dim);
 // The largest k, number of candidates and of dimensions.
 TERCET_CUDA_EXPORT void tercet_cuda_limits(uint32_t* k, uint32_t* candidates, uint32_t* dim);
 
-// Bytes of workspace that a search needs; `workspace`, `ids` and `scores` are not looked at.
+// Bytes of workspace for a search; `workspace`, `ids` and `scores` are not looked at. With less, down to what
+// one query takes (of vectors 32), more launches answer fewer queries each.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_documents_workspace(const TercetDocuments*, const TercetQueries*,
                                                            const TercetSearch*, uint64_t* bytes);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_search_documents(const TercetDocuments*, const TercetQueries*,

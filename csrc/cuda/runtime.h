@@ -40,6 +40,9 @@ int32_t guarded(F f) noexcept {
   }
 }
 
+// What calls ask for at most, unless one query takes more: queries are answered in groups.
+constexpr uint64_t kWorkspaceBytes = uint64_t{256} << 20;
+
 // Memory that a caller has given, piece by piece. Without memory it only counts.
 class Workspace {
  public:
@@ -55,14 +58,12 @@ class Workspace {
     return reinterpret_cast<T*>(memory_ + at);
   }
   bool counts() const { return !memory_; }
+  uint64_t left() const { return counts() ? kWorkspaceBytes : bytes_ - used_; }
   uint64_t used() const { return used_; }
 
  private:
   uint8_t* memory_;
   uint64_t bytes_, used_ = 0;
 };
-
-// Queries are answered in groups, so that the workspace stays within this.
-constexpr uint64_t kWorkspaceBytes = uint64_t{256} << 20;
 
 }  // namespace tercet::cuda

@@ -104,7 +104,7 @@ void search(const TercetDocuments& documents, const TercetQueries& queries, cons
   int64_t* const numbers = workspace.take<int64_t>(listed);
   uint64_t each = 0;
   search_group(documents, queries, search, 0, 1, nullptr, Workspace(nullptr, 0), &each, stream);
-  const auto group = static_cast<uint32_t>(std::clamp<uint64_t>(kWorkspaceBytes / each, 1, queries.count));
+  const auto group = static_cast<uint32_t>(std::clamp<uint64_t>(workspace.left() / each, 1, queries.count));
   if (workspace.counts()) {
     search_group(documents, queries, search, 0, group, nullptr, workspace, bytes, stream);
     return;

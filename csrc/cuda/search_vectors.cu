@@ -78,7 +78,7 @@ void search(const TercetVectors& vectors, const TercetQueries& queries, const Te
   check(vectors, queries, search);
   uint64_t panel = 0;  // a group of one takes a panel as well
   search_group(vectors, queries, search, 0, kPanelRows, Workspace(nullptr, 0), &panel, stream);
-  const uint64_t panels = std::max<uint64_t>(kWorkspaceBytes / panel, 1);
+  const uint64_t panels = std::max<uint64_t>(workspace.left() / panel, 1);
   const auto group = static_cast<uint32_t>(std::min<uint64_t>(panels * kPanelRows, queries.count));
   if (workspace.counts()) {
     search_group(vectors, queries, search, 0, group, workspace, bytes, stream);

@@ -1,5 +1,8 @@
 """Neural retrieval at the speed of the hardware: bi-encoder, late interaction, reranking; on numpy alone."""
 
+from importlib import import_module
+from types import ModuleType
+
 from tercet._core import __version__
 from tercet.compat import from_hnswlib
 from tercet.indexes import FlatIndex, HNSWIndex, MultiVectorIndex, open
@@ -35,6 +38,13 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> ModuleType:
+    """Import ``tercet.cuda`` when it is first used."""
+    if name == "cuda":
+        return import_module("tercet.cuda")
+    raise AttributeError(f"module 'tercet' has no attribute {name!r}")
+
+
 def __dir__() -> list[str]:
     """List what is public: completion shows this, not the modules it comes from."""
-    return [*__all__, "compat"]
+    return [*__all__, "compat", "cuda"]

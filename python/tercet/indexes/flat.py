@@ -15,8 +15,10 @@ from tercet.indexes.vectors import Metric, VectorIndex, check_metric, check_resc
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
 
-if TYPE_CHECKING:  # of Python 3.11
-    from typing_extensions import Self
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of Python 3.11
+
+    from tercet.cuda import DeviceFlatIndex
 
 __all__ = ["FlatIndex"]
 
@@ -115,6 +117,17 @@ class FlatIndex(VectorIndex):
         rows = np.ascontiguousarray(self._rows(queries, "queries"))
         filters = as_filters(filter, len(rows))
         return Hits(*self._native.search(rows, check_k(k), filters, bool(exact), check_threads(threads)))
+
+    def to_device(self, device: int = 0) -> DeviceFlatIndex:
+        """Copy the index as it is to a CUDA device, where it can be searched (:mod:`tercet.cuda`).
+
+        Raises:
+            RuntimeError: there is no device, or no library of kernels; says which.
+            ValueError: the index rescores, or its metric is ``"l2"``, for which a device has no search.
+        """
+        from tercet.cuda import DeviceFlatIndex
+
+        return DeviceFlatIndex(self, device)
 
     def stats(self) -> dict[str, Any]:
         """Return the settings, ``size`` (number of ids) and ``nbytes``.

@@ -32,8 +32,10 @@ from tercet.scoring import check_k, check_threads
 from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
 from tercet.watching import Watcher, watched
 
-if TYPE_CHECKING:  # of Python 3.11
-    from typing_extensions import Self
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of Python 3.11
+
+    from tercet.cuda import DeviceMultiVectorIndex
 
 __all__ = ["MultiVectorIndex"]
 
@@ -119,16 +121,14 @@ class MultiVectorIndex(Calibrated, BaseIndex):
                 count, an Arrow ``list<fixed_size_list<float>>``, or one document ``[tokens, dim]``. A
                 document without tokens scores ``-inf``.
             ids: one integer >= 0 or one non-empty string per document, one kind per index; None numbers on.
-            pool: keep one vector for every ``pool`` tokens, as :func:`tercet.pool_tokens` makes them; None
-                keeps all.
+            pool: keep one vector for every ``pool`` tokens (:func:`tercet.pool_tokens`); None keeps all.
             threads: how many to use; all by default.
 
         Returns:
             The ids of the documents, ``[n]``.
 
         Raises:
-            ValueError: wrong dimensions or rank, no documents, a value that is not finite, an id given twice,
-                ``pool`` below 1.
+            ValueError: wrong dimensions or rank, no documents, not finite, an id twice, ``pool`` below 1.
             TypeError: a dtype that would lose data, ids of the other kind, ``pool`` that is no integer.
         """
         tokens = self._tokens(vectors, "vectors")
@@ -231,6 +231,12 @@ class MultiVectorIndex(Calibrated, BaseIndex):
             parts = [None if i == -1 else next(grids) for i in ids.tolist()]
             explained.append(TokenMatches.best(ids, parts, len(own)))
         return explained
+
+    def to_device(self, device: int = 0) -> DeviceMultiVectorIndex:
+        """Copy the index to a CUDA device (:mod:`tercet.cuda`); RuntimeError says why there is none."""
+        from tercet.cuda import DeviceMultiVectorIndex
+
+        return DeviceMultiVectorIndex(self, device)
 
     def get(self, ids: Any) -> TokenVectors:
         """Return the stored token vectors of ids, decoded to float32; KeyError names unknown ids."""

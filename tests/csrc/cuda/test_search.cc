@@ -32,10 +32,10 @@ struct Output {
   }
 };
 
-Ranked on_device(const TercetVectors& vectors, const TercetQueries& queries, uint32_t k) {
+// With a workspace of so many bytes; 0: as many as it asks for.
+Ranked on_device(const TercetVectors& vectors, const TercetQueries& queries, uint32_t k, uint64_t bytes = 0) {
   Output out(queries.count, k);
-  uint64_t bytes = 0;
-  CHECK(tercet_cuda_vectors_workspace(&vectors, &queries, &out.search, &bytes) == 0);
+  if (!bytes) CHECK(tercet_cuda_vectors_workspace(&vectors, &queries, &out.search, &bytes) == 0);
   const Array<uint8_t> workspace(bytes);
   out.search.workspace = workspace.get();
   out.search.workspace_bytes = bytes;
@@ -214,6 +214,43 @@ TEST(cuda_cosine_queries_are_normalised) {
   }
   const TercetVectors vectors{rows.rows(), nullptr, 0};
   CHECK(on_device(vectors, {queries.data(), nullptr, kFloat32, 3, 1, 1}, 40) == expected(rows, unit, 40, 0));
+}
+
+TEST(cuda_less_workspace_gives_the_same) {
+  std::mt19937 random(7);
+  const Stored rows(Format::int8, 40, 300, random);
+  const std::vector<float> values = normals(100 * 40, random);
+  const TercetVectors vectors{rows.rows(), nullptr, 0};
+  const TercetQueries queries{values.data(), nullptr, kFloat32, 100, 1, 0};
+  TercetQueries few = queries;
+  few.count = 32;
+  Output out(32, 5);
+  uint64_t least = 0;
+  CHECK(tercet_cuda_vectors_workspace(&vectors, &few, &out.search, &least) == 0);
+  const Ranked want = on_device(vectors, queries, 5);
+  CHECK(on_device(vectors, queries, 5, least) == want);
+  CHECK(on_device(vectors, queries, 5, 2 * least + 100) == want);
+
+  TercetDocuments documents{};
+  documents.tokens = rows.rows();
+  documents.count = 30;
+  documents.each = 10;
+  const TercetQueries texts{values.data(), nullptr, kFloat32, 25, 4, 0};
+  TercetQueries one = texts;
+  one.count = 1;
+  CHECK(tercet_cuda_documents_workspace(&documents, &one, &out.search, &least) == 0);
+  Ranked best[3];
+  for (uint64_t i = 0; i < 3; ++i) {
+    Output answer(25, 5);
+    const uint64_t bytes = i == 0 ? 100 * least : i == 1 ? least : 3 * least + 7;
+    const Array<uint8_t> workspace(bytes);
+    answer.search.workspace = workspace.get();
+    answer.search.workspace_bytes = bytes;
+    CHECK(tercet_cuda_search_documents(&documents, &texts, &answer.search, nullptr) == 0);
+    best[i] = answer.ranked;
+  }
+  CHECK(best[0] == best[1] && best[0] == best[2]);
+  CHECK(best[0].ids[24 * 5] >= 0);
 }
 
 TEST(cuda_calls_refuse_what_they_cannot_do) {

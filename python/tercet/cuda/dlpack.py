@@ -1,0 +1,121 @@
+"""DLPack's structures (dmlc/dlpack, before version 1), read and made through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint8, c_uint16, c_uint64, c_void_p
+from typing import Any, NamedTuple
+
+__all__ = ["CUDA", "Tensor", "capsule_of", "read_capsule"]
+
+CUDA = 2  # DLPack's number of such devices
+_CODES = {"float32": (2, 32), "float16": (2, 16), "bfloat16": (4, 16), "int64": (0, 64), "int32": (0, 32)}
+_NAMES = {code: name for name, code in _CODES.items()}
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (("type", c_int32), ("id", c_int32))
+
+
+class _DataType(ctypes.Structure):
+    _fields_ = (("code", c_uint8), ("bits", c_uint8), ("lanes", c_uint16))
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("data", c_void_p),
+        ("device", _Device),
+        ("ndim", c_int32),
+        ("dtype", _DataType),
+        ("shape", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),  # in elements; null: C order
+        ("byte_offset", c_uint64),
+    )
+
+
+class _Managed(ctypes.Structure):
+    pass
+
+
+_Deleter = ctypes.CFUNCTYPE(None, POINTER(_Managed))
+_Managed._fields_ = (("tensor", _Tensor), ("context", c_void_p), ("deleter", _Deleter))
+
+
+class Tensor(NamedTuple):
+    """An array of a device: C order, kept alive by ``keeper``."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    dtype: str
+    device: int
+    keeper: Any
+
+
+_api = ctypes.pythonapi
+_api.PyCapsule_GetPointer.argtypes, _api.PyCapsule_GetPointer.restype = (ctypes.py_object, c_char_p), c_void_p
+
+
+def read_capsule(capsule: Any, name: str) -> Tensor:
+    """Return what a capsule ``dltensor`` holds.
+
+    It is kept, not consumed: its own destructor gives the memory back when the keeper goes.
+
+    Raises:
+        TypeError: a dtype that is none of those here.
+        ValueError: rows that are not contiguous.
+    """
+    address = _api.PyCapsule_GetPointer(capsule, b"dltensor")
+    tensor = ctypes.cast(address, POINTER(_Managed)).contents.tensor
+    code = (tensor.dtype.code, tensor.dtype.bits)
+    if tensor.dtype.lanes != 1 or code not in _NAMES:
+        raise TypeError(f"{name}: expected {', '.join(_CODES)}, got a tensor of DLPack type {code}")
+    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    if tensor.strides:
+        check_contiguous(shape, tuple(tensor.strides[i] for i in range(tensor.ndim)), 1, name)
+    pointer = (tensor.data or 0) + tensor.byte_offset
+    return Tensor(pointer, shape, _NAMES[code], tensor.device.id, capsule)
+
+
+def check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], step: int, name: str) -> None:
+    """ValueError unless elements lie in C order, ``step`` apart."""
+    for size, stride in reversed(list(zip(shape, strides, strict=True))):
+        if size > 1 and stride != step:
+            raise ValueError(f"{name}: expected a contiguous tensor, got strides {list(strides)}")
+        step *= max(size, 1)
+
+
+_exported: dict[int, Any] = {}  # by the address of a structure, all that it points to
+
+
+def _forget(managed: Any) -> None:
+    _exported.pop(ctypes.addressof(managed.contents), None)
+
+
+_delete = _Deleter(_forget)
+
+_valid = ctypes.PYFUNCTYPE(c_int32, c_void_p, c_char_p)(("PyCapsule_IsValid", _api))
+_pointer = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(("PyCapsule_GetPointer", _api))
+_new = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", _api))
+
+
+def _discard(capsule: Any) -> None:
+    if _valid(capsule, b"dltensor"):  # nobody took it
+        _exported.pop(_pointer(capsule, b"dltensor"), None)
+
+
+_destroy = ctypes.PYFUNCTYPE(None, c_void_p)(_discard)
+
+
+def capsule_of(tensor: Tensor) -> Any:
+    """Return a capsule ``dltensor``; the keeper lives until whoever takes it is done."""
+    shape = (c_int64 * len(tensor.shape))(*tensor.shape)
+    managed = _Managed()
+    managed.tensor.data = tensor.pointer
+    managed.tensor.device = _Device(CUDA, tensor.device)
+    managed.tensor.ndim = len(tensor.shape)
+    managed.tensor.dtype = _DataType(*_CODES[tensor.dtype], 1)
+    managed.tensor.shape = ctypes.cast(shape, POINTER(c_int64))
+    managed.deleter = _delete
+    address = ctypes.addressof(managed)
+    _exported[address] = (managed, shape, tensor.keeper)
+    return _new(address, b"dltensor", ctypes.cast(_destroy, c_void_p))

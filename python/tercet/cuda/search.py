@@ -1,0 +1,122 @@
+"""What searches of both kinds of index share: queries to a device, calls, results from it."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.cuda.dlpack import Tensor
+from tercet.cuda.library import Queries, Search, load
+from tercet.cuda.memory import Held, is_capturing, upload, workspace
+from tercet.cuda.tensors import DeviceArray, as_tensor
+
+__all__ = ["DeviceHits", "GivenQueries", "Output", "hold_tensors", "host_queries", "run", "tensor_queries"]
+
+_ELEMENTS = {"float32": 0, "bfloat16": 1, "float16": 2}
+
+
+class DeviceHits(NamedTuple):
+    """Results on the device: ids ``int64[nq, k]``, -1 where unfilled, and scores ``float32[nq, k]``."""
+
+    ids: DeviceArray
+    scores: DeviceArray
+
+
+class GivenQueries(NamedTuple):
+    """Queries on a device as the library takes them, and what keeps their memory."""
+
+    struct: Queries
+    keeper: Any
+
+
+def tensor_queries(x: Any, name: str, dim: int, rank: int, device: int, stream: int) -> GivenQueries:
+    """Return a tensor ``[n, tokens, dim]``, of rank 2 ``[n, dim]``, as queries; one may lack its axis."""
+    tensor = as_tensor(x, name, device, stream, tuple(_ELEMENTS))
+    shape = tensor.shape
+    if len(shape) == rank - 1:
+        shape = (1, *shape)
+    if len(shape) != rank or 0 in shape:
+        expected = "[n, tokens, dim] or [tokens, dim]" if rank == 3 else "[n, dim] or [dim]"
+        raise ValueError(f"{name}: expected shape {expected}, nowhere 0, got {list(tensor.shape)}")
+    if shape[-1] != dim:
+        raise ValueError(f"{name}: expected {dim} dimensions, got {shape[-1]}")
+    tokens = shape[1] if rank == 3 else 1
+    return GivenQueries(Queries(tensor.pointer, None, _ELEMENTS[tensor.dtype], shape[0], tokens, 0), tensor)
+
+
+def host_queries(
+    rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64] | None, device: int, stream: int
+) -> GivenQueries:
+    """Copy float32 rows to the device: one query each, or token by token the rows between offsets."""
+    _check_finite(rows)
+    if offsets is None:
+        values = upload(rows, device, stream)
+        return GivenQueries(Queries(values.pointer, None, 0, len(rows), 1, 0), values)
+    lengths = np.diff(offsets)
+    for query in np.flatnonzero(lengths == 0):
+        raise ValueError(f"queries: query {query} has no tokens")
+    padded = np.zeros((len(lengths), int(lengths.max()), rows.shape[1]), np.float32)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = rows
+    values, counts = upload(padded, device, stream), upload(lengths.astype(np.uint32), device, stream)
+    struct = Queries(values.pointer, counts.pointer, 0, len(lengths), padded.shape[1], 0)
+    return GivenQueries(struct, (values, counts))
+
+
+def _check_finite(rows: npt.NDArray[np.float32]) -> None:
+    """ValueError names the first row with a value that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise ValueError(f"queries: row {bad[0]} has a value that is not finite")
+
+
+class Output:
+    """Where a search writes: new arrays, or tensors that a caller gives."""
+
+    def __init__(self, shape: tuple[int, int], out: Any, device: int, stream: int, *, ids: bool) -> None:
+        made: Any = None
+        if out is None:
+            if is_capturing(stream):
+                raise RuntimeError("tercet.cuda: a graph cannot allocate results; pass out=")
+            scores = DeviceArray(shape, "float32", device, stream)
+            made = DeviceHits(DeviceArray(shape, "int64", device, stream), scores) if ids else scores
+        self.result: Any = made if out is None else out
+        pair = tuple(self.result) if ids else (None, self.result)
+        if len(pair) != 2:
+            raise ValueError(f"out: expected ids and scores, got {len(pair)} tensors")
+        self.tensors = [
+            None if x is None else self._tensor(x, shape, dtype, device, stream)
+            for x, dtype in zip(pair, ("int64", "float32"), strict=True)
+        ]
+
+    @staticmethod
+    def _tensor(x: Any, shape: tuple[int, int], dtype: str, device: int, stream: int) -> Tensor:
+        tensor = as_tensor(x, "out", device, stream, (dtype,))
+        if tensor.shape != shape:
+            raise ValueError(f"out: expected shape {list(shape)}, got {list(tensor.shape)}")
+        return tensor
+
+    def into(self, search: Search) -> None:
+        """Name the memory in a search."""
+        ids, scores = self.tensors
+        search.ids = None if ids is None else ids.pointer
+        search.scores = None if scores is None else scores.pointer
+
+
+def run(kind: str, struct: Any, queries: Queries, search: Search, stream: int) -> None:
+    """Queue a search of ``kind`` "documents" or "vectors" on a stream."""
+    given = [ctypes.byref(x) for x in (struct, queries, search)]
+    size = ctypes.c_uint64()
+    load().call(f"{kind}_workspace", *given, ctypes.byref(size))
+    with workspace(search.device, stream, size.value) as memory:
+        search.workspace, search.workspace_bytes = memory, size.value
+        load().call(f"search_{kind}", *given, stream)
+
+
+def hold_tensors(held: Held, stream: int, *keepers: Any) -> None:
+    """Keep tensors of others until the stream is done with them; memory of ours goes in its order anyhow."""
+    tensors = [x for x in keepers if isinstance(x, Tensor)]
+    if tensors:
+        held.hold(stream, tensors)
