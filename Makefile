@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 SECONDS ?= 20
 FUZZ = codebook container ids kernels restore
 
-.PHONY: demo test test-isa test-lower native fuzz aarch64 lint bench clean
+.PHONY: demo test test-isa test-lower native fuzz aarch64 cuda lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -70,11 +70,21 @@ aarch64: | $(BIN)/python
 	$(BIN)/cmake --build --preset aarch64
 	$(BIN)/ctest --preset aarch64 -j $(JOBS)
 
+# The CUDA library, for few architectures (all of CMakeLists.txt with CUDA_ARCHITECTURES=), and the registers of its
+# kernels, none of which may spill. Needs nvcc and no GPU.
+CUDA_ARCHITECTURES ?= 80-real;90a-real
+cuda: | $(BIN)/python
+	$(BIN)/pip install --quiet cmake ninja
+	$(BIN)/cmake --preset cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  $(if $(CUDA_ARCHITECTURES),"-DTERCET_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)",-UTERCET_CUDA_ARCHITECTURES)
+	$(BIN)/cmake --build --preset cuda --target tercet_cuda --clean-first > build/cuda/ptxas.log || { cat build/cuda/ptxas.log; exit 1; }
+	$(BIN)/python tests/cuda/registers.py < build/cuda/ptxas.log
+
 lint: | $(BIN)/python
 	$(BIN)/pip install --quiet "ruff>=0.6" "clang-format>=18"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cc' 'csrc/*.h' 'tests/csrc/*')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cc' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'tests/csrc/*')
 
 bench: $(VENV)/.torch
 	$(BIN)/pip install --quiet ".[demo,bench]"

@@ -25,7 +25,13 @@ from harness.peer import Contest  # noqa: E402
 from harness.report import Report  # noqa: E402
 
 # run by hand: they need a collection, or minutes for one number
-SCRIPTS = ("bench_quality.py", "bench_codecs.py", "bench_kmeans.py", "bench_multivector.py")
+SCRIPTS = (
+    "bench_quality.py",
+    "bench_codecs.py",
+    "bench_cuda.py",
+    "bench_kmeans.py",
+    "bench_multivector.py",
+)
 REPORT = pytest.StashKey[Report]()
 
 
