@@ -6,9 +6,9 @@ Needs torch with CUDA, and a build of tercet with the CUDA library. Everything i
 same vectors: torch's bfloat16 product and maximum, late-interaction-kernels and flash-maxsim where they are
 installed. Who fails says so in its row.
 
-* **median, best**: milliseconds between two events on the stream around one call: from the first kernel's start
-  to the last one's end, and what Python takes in between where the device waits for it. Calls take turns over
-  as many copies of the documents as exceed the L2 cache four times; each round runs every contender.
+* **median, best**: milliseconds between two events on the stream around one call: from the first kernel's
+  start to the last one's end, and what Python takes in between where the device waits for it. Calls go
+  round as many copies of the documents as exceed the L2 cache four times; each round runs every contender.
 * **of copy**: bytes of the documents as stored, once for each call, over the time, as a fraction of the bytes
   read and written by a copy of 1 GiB.
 * **of matmul**: multiplications of all query tokens with all document tokens over the time, as a fraction of

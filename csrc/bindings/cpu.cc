@@ -49,7 +49,6 @@ py::dict cpu_info() {
   info["kernels"] = names;
   info["dropped"] = checked_kernels().dropped();
   info["threads"] = default_threads();
-  info["cuda"] = false;
   return info;
 }
 

@@ -53,12 +53,12 @@ bins_kernel(BinArguments a) {
                 for (int i = 0; i < 8; ++i) best[i] = larger(best[i], larger(low[i], high[i]));
               });
     reduce(best);
-    if (lane() >= 4) continue;
     TERCET_UNROLL
     for (uint32_t i = 0; i < 8; ++i) {
-      const uint32_t query = block_x() * kPanelRows + query_row(lane(), i);
+      const uint32_t query = block_x() * kPanelRows + query_row(lane() % 4, i);
       // Rounding keeps the order, so that this is the largest of the products as well.
-      if (query < a.queries) a.best[query * uint64_t{a.bins} + bin] = multiply(best[i], tile.query_scale(i));
+      if (lane() < 4 && query < a.queries)
+        a.best[query * uint64_t{a.bins} + bin] = multiply(best[i], tile.query_scale(i));
     }
   }
 }

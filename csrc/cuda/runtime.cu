@@ -1,6 +1,9 @@
 // The CUDA runtime behind the ABI: devices, memory, streams and events.
 #include "cuda/runtime.h"
 
+#include <map>
+#include <mutex>
+
 #include "core/error.h"
 #include "cuda/abi.h"
 
@@ -49,6 +52,25 @@ int32_t on_device(int32_t device, F f) {
 
 Stream stream_of(void* stream) { return static_cast<Stream>(stream); }
 
+// Memory in the order of streams, of a pool of our own: that of the device gives back to the system, whenever
+// anybody synchronises, what the next call asks for again.
+cudaMemPool_t pool_of(int32_t device) {
+  static std::mutex mutex;
+  static std::map<int32_t, cudaMemPool_t> pools;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = pools.find(device);
+  if (found != pools.end()) return found->second;
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = device;
+  cudaMemPool_t pool = nullptr;
+  check(cudaMemPoolCreate(&pool, &properties), "memory of the device");
+  uint64_t kept = UINT64_MAX;
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &kept), "memory of the device");
+  return pools[device] = pool;
+}
+
 void copy(void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind, void* stream) {
   check(cudaMemcpyAsync(to, from, bytes, kind, stream_of(stream)), "copy");
   check(cudaStreamSynchronize(stream_of(stream)), "copy");
@@ -76,8 +98,9 @@ int32_t tercet_cuda_free(int32_t device, void* memory) {
 }
 
 int32_t tercet_cuda_allocate_on(int32_t device, uint64_t bytes, void* stream, void** memory) {
-  return on_device(device,
-                   [&] { check(cudaMallocAsync(memory, bytes, stream_of(stream)), "memory of the device"); });
+  return on_device(device, [&] {
+    check(cudaMallocFromPoolAsync(memory, bytes, pool_of(device), stream_of(stream)), "memory of the device");
+  });
 }
 
 int32_t tercet_cuda_free_on(int32_t device, void* memory, void* stream) {

@@ -133,6 +133,7 @@ class Tile {
   template <class End>
   TERCET_DEVICE void scan(const Rows& rows, uint32_t first, uint32_t from, uint32_t to, End&& end) const {
     if (from >= to) return;
+    synchronise_warp();  // instructions of a warp want all lanes, and callers store by some of them
     using Terms = RowTerms<kFormat, kResident, kResidual>;
     const uint32_t chunks = kResident ? Place::kResidentChunks : Place::chunks(dim_);
     RowReader<kFormat, kResident, kResidual> reader(rows, chunks, first, from, to);

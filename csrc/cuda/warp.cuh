@@ -68,6 +68,8 @@ TERCET_DEVICE uint32_t atomic_max(uint32_t* p, uint32_t x) { return atomicMax(p,
 // ---- all threads of a block, or all lanes of a warp
 
 TERCET_DEVICE void synchronise_block() { __syncthreads(); }
+// Brings lanes together again that took different ways.
+TERCET_DEVICE void synchronise_warp() { __syncwarp(); }
 
 template <class T>
 TERCET_DEVICE T shuffle(T x, uint32_t lane) {

@@ -109,8 +109,13 @@ def cpu_info() -> dict[str, Any]:
     The level is the highest this machine supports, or the one named by the environment variable
     ``TERCET_ISA``; the number of threads comes from ``TERCET_NUM_THREADS``, else from the scheduler affinity
     and the cgroup's quota.
+
+    ``cuda`` says whether there is the library of CUDA kernels; :func:`tercet.cuda.is_available`, whether there
+    is a device as well.
     """
-    return _core.cpu_info()
+    from tercet.cuda import library
+
+    return {**_core.cpu_info(), "cuda": library.find() is not None}
 
 
 def check_k(k: int, name: str = "k") -> int:

@@ -88,6 +88,9 @@ TERCET_DEVICE uint32_t atomic_max(uint32_t* p, uint32_t x) {
 }
 
 TERCET_DEVICE void synchronise_block() { emulator::meet_block(); }
+TERCET_DEVICE void synchronise_warp() {
+  emulator::meet_warp(nullptr, [](void* const*) {});
+}
 template <class T>
 T shuffle(T x, uint32_t lane) {
   return emulator::exchange(x, lane);
