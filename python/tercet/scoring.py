@@ -110,8 +110,8 @@ def cpu_info() -> dict[str, Any]:
     ``TERCET_ISA``; the number of threads comes from ``TERCET_NUM_THREADS``, else from the scheduler affinity
     and the cgroup's quota.
 
-    ``cuda`` tells whether there is the library of CUDA kernels, :func:`tercet.cuda.is_available` whether there
-    is a device as well.
+    ``cuda`` tells whether the library of CUDA kernels is there; :func:`tercet.cuda.is_available` asks for a
+    device as well.
     """
     from tercet.cuda import library
 
