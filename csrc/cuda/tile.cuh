@@ -1,13 +1,18 @@
 // The tile: rows of a range, 16 at a time, past a panel of 32 query rows. What becomes of their scores is up
 // to the end that the caller gives; MaxSim, bins and tables are ends of this one loop.
 //
-// Of 16 rows of 128 dimensions and 32 query rows, a warp issues, for int8 / int4 / int2 / int1:
-//   16 multiplications; 4 / 2 / 2 / 2 loads of codes; 0 / 12 / 14 / 15 shifts and masks a row pair, times
-//   two; 2 loads of scales, 16 fused multiply-adds and 16 maxima; about 20 more for addresses and the loop
-// that is about 75 / 95 / 100 / 100, or 120 with centroids (4 loads of 16 bytes, 16 additions), on four
-// schedulers: 19 to 30 cycles of a multiprocessor. Memory takes longer: of 130 / 66 / 34 / 18 bytes a token,
-// at 3 TB/s for 132 multiprocessors at 1.75 GHz (13 bytes a cycle), 160 / 81 / 42 / 22 cycles. So one panel
-// is bound by reading down to int2, and from four panels on by multiplying.
+// For 16 rows of 128 dimensions and 32 query rows, the loop of MaxSim is, of int8 / int4 / int2 / int1 and as
+// compiled for sm_120, 170 / 158 / 154 / 152 instructions of a warp, and 178 / 174 of residuals of 2 bits / 1
+// bit:
+//   16 multiplications of matrices, 16 fused multiply-adds, 16 maxima, with centroids 16 additions and 4
+//   loads; 0 / 24 / 28 / 28 shifts and masks; 2 loads of scales, 2 of the start, 4 / 2 / 2 / 2 of codes; 31
+//   moves, of int8 77, since an operand is four registers in a row of two rows by turns; the rest is
+//   addresses and the loop.
+// On four schedulers these are 38 to 45 cycles of a multiprocessor. Memory takes longer where codes are
+// large: 130 / 66 / 34 / 18 bytes a row, at 3 TB/s for 132 multiprocessors at 1.75 GHz (13 bytes a cycle),
+// are 160 / 81 / 42 / 22 cycles. So with one panel int8 and int4 are bound by reading, int2 is even, int1 is
+// bound by instructions; and the float32 scores of centroids, 128 bytes a row, come from L2 at less than
+// twice that speed: 90 cycles.
 //
 // Little's law: 3 TB/s times 700 ns are 16 KB in flight on each multiprocessor. Its 12 warps have kAhead
 // chunks of 16 rows each on their way: 2 of 1 KB, 4 of 512 bytes, or 8 of 256.
