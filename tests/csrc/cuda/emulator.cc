@@ -111,6 +111,20 @@ bool meet(Meeting& meeting, uint32_t needed, const std::function<void()>& last) 
   return false;
 }
 
+// Gives each lane of a warp a turn. False if none could move.
+bool run_warp(Machine& m, uint32_t warp, uint32_t* left) {
+  bool moved = false;
+  for (uint32_t i = 0; i < kLanes; ++i) {
+    Fiber& f = *m.fibers[warp * kLanes + (m.backwards ? kLanes - 1 - i : i)];
+    if (f.done || (f.waits_for && f.waits_for->generation == f.generation)) continue;
+    m.current = &f;
+    change(m.scheduler, f.context);
+    moved = true;
+    *left -= f.done;
+  }
+  return moved;
+}
+
 void run_block(uint32_t threads) {
   Machine& m = machine;
   for (uint32_t i = 0; i < threads; ++i) {
@@ -127,16 +141,13 @@ void run_block(uint32_t threads) {
     c.bottom = f.stack.get();
     c.size = kStack;
   }
+  // Each warp runs as far as it gets, to a barrier or the end, before the next one has its turn.
   uint32_t left = threads;
   while (left) {
     bool moved = false;
-    for (uint32_t i = 0; i < threads; ++i) {
-      Fiber& f = *m.fibers[m.backwards ? threads - 1 - i : i];
-      if (f.done || (f.waits_for && f.waits_for->generation == f.generation)) continue;
-      m.current = &f;
-      change(m.scheduler, f.context);
-      moved = true;
-      left -= f.done;
+    for (uint32_t i = 0; i < threads / kLanes; ++i) {
+      const uint32_t warp = m.backwards ? threads / kLanes - 1 - i : i;
+      while (run_warp(m, warp, &left)) moved = true;
     }
     if (!moved) stop("threads wait for others that have ended or wait elsewhere");
   }

@@ -1,9 +1,11 @@
 // A warp in plain C++, for kernels of csrc/cuda: included before them, in place of a CUDA compiler.
 //
 // The threads of a block are fibers, which run one at a time until they meet: at a collective those of a
-// warp, at a barrier all. Who reaches another operation than the rest, or does not come, aborts the test.
-// Blocks run one after the other. The instructions are as the PTX ISA defines their fragments; memory is the
-// processor's own, so that sanitizers see every access.
+// warp, at a barrier all. A warp goes from one barrier to the next before another has its turn, and warps go
+// forwards or backwards, so that what lacks a barrier is wrong in one of the two orders. Who reaches another
+// operation than the rest, or does not come, aborts the test. Blocks run one after the other. The
+// instructions are as the PTX ISA defines their fragments; memory is the processor's own, so that sanitizers
+// see every access.
 #pragma once
 #define TERCET_CUDA_EMULATED
 #define TERCET_DEVICE inline
@@ -32,7 +34,7 @@ uint8_t* shared_bytes();
 void meet_warp(void* arguments, void (*complete)(void* const* arguments));
 void meet_block();
 
-// In which order fibers get their turn: what is right in one and wrong in the other lacks a barrier.
+// In which order warps, and their lanes, get their turn.
 void run_backwards(bool backwards);
 void run(uint32_t grid_x, uint32_t grid_y, uint32_t threads, size_t shared_bytes,
          const std::function<void()>& kernel);

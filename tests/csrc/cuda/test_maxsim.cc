@@ -146,8 +146,8 @@ constexpr Format kAll[] = {Format::int8, Format::int4,     Format::int2,
 TEST(cuda_maxsim_of_every_format_and_dimension) {
   std::mt19937 random(1);
   for (const Format format : kAll) {
-    for (const uint32_t dim :
-         {1u, 3u, 16u, 31u, 32u, 33u, 48u, 64u, 65u, 96u, 100u, 127u, 128u, 129u, 200u, 256u, 320u, 384u}) {
+    for (const uint32_t dim : {1u,   3u,   16u,  31u,  32u,  33u,  48u,  64u,  65u,  96u,  100u,
+                               127u, 128u, 129u, 200u, 256u, 320u, 384u, 768u, 999u, 1024u}) {
       const Problem p(format, dim, {5, 16, 17}, random);
       compare(p, Queries({3}, dim, random));
     }
