@@ -48,7 +48,6 @@ TERCET_DEVICE void select(const float* values, uint64_t n, uint32_t k, SelectScr
     prefix |= s.digit << shift;
     mask |= 255u << shift;
     wanted -= s.above;
-    synchronise_block();  // before the counts are cleared again
   }
   // In the order of positions: all above the k-th, and the first `wanted` that equal it.
   uint32_t placed = 0, equals = 0;

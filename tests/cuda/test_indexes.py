@@ -103,6 +103,14 @@ def test_an_empty_index_finds_nothing() -> None:
         assert (hits.scores == -np.inf).all()
 
 
+def test_rows_are_copied_in_parts(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tercet.cuda.rows.UPLOADED_BYTES", 100)
+    index = FlatIndex(24, codec="int4")
+    index.add(rng.standard_normal((50, 24)).astype(F32), rng.permutation(50))
+    query = rng.standard_normal((2, 24)).astype(F32)
+    assert same(index.to_device().search(query, 50), index.search(query, 50))
+
+
 def test_a_copy_stays_as_it_is(rng: np.random.Generator) -> None:
     index = FlatIndex(4, metric="dot")
     index.add(np.eye(4, dtype=F32))

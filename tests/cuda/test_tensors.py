@@ -215,6 +215,12 @@ def test_results_into_given_tensors(rng: np.random.Generator) -> None:
         copy.search(queries, 3, out=(scores, scores))
     with pytest.raises(ValueError, match="out: expected ids and scores, got 1"):
         copy.search(queries, 3, out=(ids,))
+    with pytest.raises(ValueError, match="out: goes with queries on the device"):
+        copy.search(np.ones((2, 8), F32), 3, out=out)
+    given = on_device(np.ones((2, 5, 8), F32))
+    one = DeviceArray((2, 2), "float32", 0, 0)
+    assert cuda.maxsim(given, given, out=one) is one
+    assert same_bits(one.numpy(), np.full((2, 2), 40, F32))
 
 
 # ---- graphs, lifetimes

@@ -54,6 +54,11 @@ class _DeviceIndex:
         kind = type(self).__name__
         return f"{kind}(dim={self.dim}, codec={self.codec!r}, size={len(self)}, device={self.device})"
 
+    @staticmethod
+    def _check_no_out(out: Any) -> None:
+        if out is not None:
+            raise ValueError("out: goes with queries on the device; results of others come to the host")
+
     def _hits(self, output: Output) -> Hits:
         ids, scores = output.result
         return Hits(self._ids.named(ids.numpy()), scores.numpy())
@@ -114,12 +119,13 @@ class DeviceFlatIndex(_DeviceIndex):
             self._ids.check_on_device()
             given = tensor_queries(queries, "queries", self.dim, 2, self.device, handle)
             return self._run(given, count, handle, out).result
+        self._check_no_out(out)
         rows = as_rows(queries, "queries")
         check_dim(rows, self.dim, "queries")
         if len(rows.data) == 0:
             raise ValueError("queries: expected at least one row, got none")
         given = host_queries(np.ascontiguousarray(as_float32(rows).data), None, self.device, handle)
-        return self._hits(self._run(given, count, handle, out))
+        return self._hits(self._run(given, count, handle, None))
 
     def _run(self, given: GivenQueries, k: int, stream: int, out: Any) -> Output:
         given.struct.normalised = self.metric == "cosine"
@@ -222,6 +228,7 @@ class DeviceMultiVectorIndex(_DeviceIndex):
             self._ids.check_on_device()
             given = tensor_queries(queries, "queries", self.dim, 3, self.device, handle)
             return self._run(given, candidates, k, handle, out).result
+        self._check_no_out(out)
         tokens = as_tokens(queries, "queries")
         check_dim(tokens.rows, self.dim, "queries")
         if len(tokens) == 0:
@@ -229,7 +236,7 @@ class DeviceMultiVectorIndex(_DeviceIndex):
         if candidates is not None and not is_on_device(candidates):
             check_hits(candidates, tokens, "candidates")
         given = host_queries(as_float32(tokens.rows).data, tokens.offsets, self.device, handle)
-        return self._hits(self._run(given, candidates, k, handle, out))
+        return self._hits(self._run(given, candidates, k, handle, None))
 
     def _run(self, given: GivenQueries, candidates: Any, k: int, stream: int, out: Any) -> Output:
         count = given.struct.count

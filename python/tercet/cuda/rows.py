@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tercet.cuda.library import Rows, load
 from tercet.cuda.memory import Buffer, upload
 
-__all__ = ["FORMATS", "UPLOADED_BYTES", "DeviceIds", "DeviceRows", "id_order"]
+__all__ = ["FORMATS", "DeviceIds", "DeviceRows", "check_dim", "id_order"]
 
 # Of codecs, the number of the format of their rows (csrc/core/types.h).
 FORMATS = {
@@ -51,18 +51,17 @@ class DeviceRows:
                 placed.nbytes,
                 None,
             )
-        kept = [
+        self._of_rows = [
             None if x is None else upload(x if order is None else x[order], device)
             for x in (scales, centroids)
         ]
-        self._words = kept
-        pointers = [None if x is None else x.pointer for x in kept]
+        pointers = [None if x is None else x.pointer for x in self._of_rows]
         self.struct = Rows(self._codes.pointer, *pointers, rows, form, dim)
 
     @property
     def nbytes(self) -> int:
         """Bytes on the device."""
-        return self._codes.bytes + sum(words.bytes for words in self._words if words is not None)
+        return self._codes.bytes + sum(x.bytes for x in self._of_rows if x is not None)
 
 
 def check_dim(dim: int) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tercet.cuda.dlpack import Tensor
 from tercet.cuda.library import Queries, Search, load
-from tercet.cuda.memory import Held, is_capturing, upload, workspace
+from tercet.cuda.memory import Buffer, Held, is_capturing, upload, workspace
 from tercet.cuda.tensors import DeviceArray, as_tensor
 
 __all__ = ["DeviceHits", "GivenQueries", "Output", "hold_tensors", "host_queries", "run", "tensor_queries"]
@@ -56,8 +56,8 @@ def host_queries(
         values = upload(rows, device, stream)
         return GivenQueries(Queries(values.pointer, None, 0, len(rows), 1, 0), values)
     lengths = np.diff(offsets)
-    for query in np.flatnonzero(lengths == 0):
-        raise ValueError(f"queries: query {query} has no tokens")
+    if not lengths.all():
+        raise ValueError(f"queries: query {np.argmin(lengths)} has no tokens")
     padded = np.zeros((len(lengths), int(lengths.max()), rows.shape[1]), np.float32)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = rows
     values, counts = upload(padded, device, stream), upload(lengths.astype(np.uint32), device, stream)
@@ -76,33 +76,30 @@ class Output:
     """Where a search writes: new arrays, or tensors that a caller gives."""
 
     def __init__(self, shape: tuple[int, int], out: Any, device: int, stream: int, *, ids: bool) -> None:
-        made: Any = None
+        dtypes = ("int64", "float32") if ids else ("float32",)
+        self.result: Any = out
         if out is None:
             if is_capturing(stream):
                 raise RuntimeError("tercet.cuda: a graph cannot allocate results; pass out=")
-            scores = DeviceArray(shape, "float32", device, stream)
-            made = DeviceHits(DeviceArray(shape, "int64", device, stream), scores) if ids else scores
-        self.result: Any = made if out is None else out
-        pair = tuple(self.result) if ids else (None, self.result)
-        if len(pair) != 2:
-            raise ValueError(f"out: expected ids and scores, got {len(pair)} tensors")
+            made = [DeviceArray(shape, dtype, device, stream) for dtype in dtypes]
+            self.tensors = [array.tensor for array in made]
+            self.result = DeviceHits(*made) if ids else made[0]
+            return
+        given = tuple(out) if ids else (out,)
+        if len(given) != len(dtypes):
+            raise ValueError(f"out: expected ids and scores, got {len(given)} tensors")
         self.tensors = [
-            None if x is None else self._tensor(x, shape, dtype, device, stream)
-            for x, dtype in zip(pair, ("int64", "float32"), strict=True)
+            as_tensor(x, "out", device, stream, (dtype,)) for x, dtype in zip(given, dtypes, strict=True)
         ]
-
-    @staticmethod
-    def _tensor(x: Any, shape: tuple[int, int], dtype: str, device: int, stream: int) -> Tensor:
-        tensor = as_tensor(x, "out", device, stream, (dtype,))
-        if tensor.shape != shape:
-            raise ValueError(f"out: expected shape {list(shape)}, got {list(tensor.shape)}")
-        return tensor
+        for tensor in self.tensors:
+            if tensor.shape != shape:
+                raise ValueError(f"out: expected shape {list(shape)}, got {list(tensor.shape)}")
 
     def into(self, search: Search) -> None:
         """Name the memory in a search."""
-        ids, scores = self.tensors
-        search.ids = None if ids is None else ids.pointer
-        search.scores = None if scores is None else scores.pointer
+        search.scores = self.tensors[-1].pointer
+        if len(self.tensors) > 1:
+            search.ids = self.tensors[0].pointer
 
 
 def run(kind: str, struct: Any, queries: Queries, search: Search, stream: int) -> None:
@@ -117,6 +114,6 @@ def run(kind: str, struct: Any, queries: Queries, search: Search, stream: int) -
 
 def hold_tensors(held: Held, stream: int, *keepers: Any) -> None:
     """Keep tensors of others until the stream is done with them; memory of ours goes in its order anyhow."""
-    tensors = [x for x in keepers if isinstance(x, Tensor)]
+    tensors = [x for x in keepers if isinstance(x, Tensor) and not isinstance(x.keeper, Buffer)]
     if tensors:
         held.hold(stream, tensors)
