@@ -2,9 +2,13 @@
 // here such a tensor becomes its bits in uint16. The structures are DLPack's (dmlc/dlpack, version 1.0).
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
 
@@ -73,8 +77,59 @@ py::tuple from_dlpack(const py::capsule& capsule) {
   return py::make_tuple(py::array(dtype, shape, strides, data, owner), bfloat16);
 }
 
+// Memory of a CUDA device on its way to another library, with what keeps it.
+struct Exported {
+  DLManagedTensor managed;
+  std::vector<int64_t> shape;
+  PyObject* owner;
+};
+
+// Called by whoever took the tensor, from any thread, or by the capsule if nobody did: perhaps while the
+// interpreter ends, when Python must not be entered any more. Then the memory goes with the process.
+void give_back(DLManagedTensor* managed) {
+  if (!Py_IsInitialized()) return;
+  auto* const exported = static_cast<Exported*>(managed->context);
+  const PyGILState_STATE state = PyGILState_Ensure();
+  Py_DECREF(exported->owner);
+  PyGILState_Release(state);
+  delete exported;
+}
+
+void discard(PyObject* capsule) {
+  if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // taken
+  auto* const managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
+  managed->deleter(managed);
+}
+
+// `owner` lives until whoever takes the capsule is done with it.
+py::object to_dlpack(uintptr_t pointer, std::vector<int64_t> shape, uint8_t code, uint8_t bits,
+                     int32_t device, py::object owner) {
+  constexpr int32_t kCuda = 2;
+  auto exported = std::make_unique<Exported>();
+  exported->shape = std::move(shape);
+  DLTensor& tensor = exported->managed.tensor;
+  tensor = {reinterpret_cast<void*>(pointer),
+            {kCuda, device},
+            static_cast<int32_t>(exported->shape.size()),
+            {code, bits, 1},
+            exported->shape.data(),
+            nullptr,
+            0};
+  exported->managed.context = exported.get();
+  exported->managed.deleter = give_back;
+  auto capsule = py::reinterpret_steal<py::object>(PyCapsule_New(&exported->managed, "dltensor", discard));
+  if (!capsule) throw py::error_already_set();
+  exported->owner = owner.release().ptr();
+  exported.release();  // the capsule's
+  return capsule;
+}
+
 }  // namespace
 
-void register_dlpack(py::module_& m) { m.def("from_dlpack", &from_dlpack, py::arg("capsule")); }
+void register_dlpack(py::module_& m) {
+  m.def("from_dlpack", &from_dlpack, py::arg("capsule"));
+  m.def("to_dlpack", &to_dlpack, py::arg("pointer"), py::arg("shape"), py::arg("code"), py::arg("bits"),
+        py::arg("device"), py::arg("owner"));
+}
 
 }  // namespace tercet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import tercet
 from device_tensors import Exported, Interface, bfloat16_on_device, on_device
-from levels import same_bits
+from levels import run_python, same_bits
 from tercet import FlatIndex, TokenVectors, cuda
 from tercet.cuda import DeviceArray, dlpack, memory
 from tercet.cuda.dlpack import read_capsule
@@ -177,14 +178,31 @@ def test_results_by_dlpack(rng: np.random.Generator) -> None:
     assert kept.tolist() == want.ids.tolist()
 
 
-def test_capsules_give_memory_back(rng: np.random.Generator) -> None:
+def references(buffer: memory.Buffer) -> int:
+    return sys.getrefcount(buffer)  # within an assert, pytest holds some of its own
+
+
+def test_capsules_give_memory_back() -> None:
     array = DeviceArray((4,), "float32", 0, 0)
-    before = len(dlpack._exported)
+    buffer = array.tensor.keeper
+    counts = [references(buffer)]
     capsules = [array.__dlpack__() for _ in range(3)]
-    assert len(dlpack._exported) == before + 3
+    counts.append(references(buffer))
     del capsules
-    gc.collect()
-    assert len(dlpack._exported) == before
+    counts.append(references(buffer))
+    assert counts == [counts[0], counts[0] + 3, counts[0]]
+
+
+def test_capsules_may_outlive_the_interpreter(device: str) -> None:
+    code = """if True:
+        import sys, tercet
+        array = tercet.cuda.DeviceArray((4,), "float32", 0, 0)
+        sys.modules["kept"] = [array.__dlpack__(), array]
+        cycle = [array.__dlpack__()]
+        cycle.append(cycle)
+    """
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_torch_takes_results_where_there_is_a_device(device: str, rng: np.random.Generator) -> None:
@@ -245,19 +263,19 @@ def test_what_a_graph_forbids_is_refused(device: str, rng: np.random.Generator) 
 
 def test_inputs_live_until_they_are_read(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = index_of(rng).to_device()
-    monkeypatch.setattr(memory.Held, "_happened", lambda self, event: False)
-    queries = [on_device(np.ones((1, 8), F32)) for _ in range(3)]
-    for query in queries:
-        copy.search(query, 1)
+    query = on_device(np.ones((1, 8), F32))
+    counts = [references(query.buffer)]
+    with monkeypatch.context() as never:
+        never.setattr(memory.Held, "_happened", lambda self, event: False)
+        for _ in range(3):
+            copy.search(query, 1)
+    counts.append(references(query.buffer))
     assert len(copy._held) == 3
-    alive = len(dlpack._exported)
-    del queries, query
-    gc.collect()
-    assert len(dlpack._exported) == alive
-    monkeypatch.undo()
-    copy.search(on_device(np.ones((1, 8), F32)), 1)
-    if len(copy._held) == 1:  # on a device the last event may be still to come
-        assert len(dlpack._exported) < alive
+    copy.search(query, 1).scores.numpy()  # waits, so that the next call finds all done
+    copy.search(query, 1)
+    counts.append(references(query.buffer))
+    assert len(copy._held) == 1
+    assert counts == [counts[0], counts[0] + 3, counts[0] + 1]
 
 
 def test_workspaces_grow_and_stay(rng: np.random.Generator) -> None:

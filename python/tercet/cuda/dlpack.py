@@ -1,10 +1,12 @@
-"""DLPack's structures (dmlc/dlpack, before version 1), read and made through ctypes."""
+"""Tensors of a device by DLPack (dmlc/dlpack, before version 1)."""
 
 from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint8, c_uint16, c_uint64, c_void_p
 from typing import Any, NamedTuple
+
+from tercet import _core
 
 __all__ = ["CUDA", "Tensor", "capsule_of", "read_capsule"]
 
@@ -33,14 +35,6 @@ class _Tensor(ctypes.Structure):
     )
 
 
-class _Managed(ctypes.Structure):
-    pass
-
-
-_Deleter = ctypes.CFUNCTYPE(None, POINTER(_Managed))
-_Managed._fields_ = (("tensor", _Tensor), ("context", c_void_p), ("deleter", _Deleter))
-
-
 class Tensor(NamedTuple):
     """An array of a device: C order, kept alive by ``keeper``."""
 
@@ -65,7 +59,7 @@ def read_capsule(capsule: Any, name: str) -> Tensor:
         ValueError: rows that are not contiguous.
     """
     address = _api.PyCapsule_GetPointer(capsule, b"dltensor")
-    tensor = ctypes.cast(address, POINTER(_Managed)).contents.tensor
+    tensor = ctypes.cast(address, POINTER(_Tensor)).contents
     code = (tensor.dtype.code, tensor.dtype.bits)
     if tensor.dtype.lanes != 1 or code not in _NAMES:
         raise TypeError(f"{name}: expected {', '.join(_CODES)}, got a tensor of DLPack type {code}")
@@ -84,38 +78,7 @@ def check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], step: int
         step *= max(size, 1)
 
 
-_exported: dict[int, Any] = {}  # by the address of a structure, all that it points to
-
-
-def _forget(managed: Any) -> None:
-    _exported.pop(ctypes.addressof(managed.contents), None)
-
-
-_delete = _Deleter(_forget)
-
-_valid = ctypes.PYFUNCTYPE(c_int32, c_void_p, c_char_p)(("PyCapsule_IsValid", _api))
-_pointer = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_char_p)(("PyCapsule_GetPointer", _api))
-_new = ctypes.PYFUNCTYPE(ctypes.py_object, c_void_p, c_char_p, c_void_p)(("PyCapsule_New", _api))
-
-
-def _discard(capsule: Any) -> None:
-    if _valid(capsule, b"dltensor"):  # nobody took it
-        _exported.pop(_pointer(capsule, b"dltensor"), None)
-
-
-_destroy = ctypes.PYFUNCTYPE(None, c_void_p)(_discard)
-
-
 def capsule_of(tensor: Tensor) -> Any:
     """Return a capsule ``dltensor``; the keeper lives until whoever takes it is done."""
-    shape = (c_int64 * len(tensor.shape))(*tensor.shape)
-    managed = _Managed()
-    managed.tensor.data = tensor.pointer
-    managed.tensor.device = _Device(CUDA, tensor.device)
-    managed.tensor.ndim = len(tensor.shape)
-    managed.tensor.dtype = _DataType(*_CODES[tensor.dtype], 1)
-    managed.tensor.shape = ctypes.cast(shape, POINTER(c_int64))
-    managed.deleter = _delete
-    address = ctypes.addressof(managed)
-    _exported[address] = (managed, shape, tensor.keeper)
-    return _new(address, b"dltensor", ctypes.cast(_destroy, c_void_p))
+    code, bits = _CODES[tensor.dtype]
+    return _core.to_dlpack(tensor.pointer, list(tensor.shape), code, bits, tensor.device, tensor.keeper)
