@@ -68,7 +68,7 @@ class MultiVectorIndex {
   void share_training(const MultiVectorIndex& other);
   // Adds texts of another index, whose ids must be new, by copying what is stored. Its settings and training
   // must be those of this one, of which only what would read foreign memory is checked: codes of another
-  // rotation look the same. Two indexes must not append to each other at the same time.
+  // rotation look the same.
   void append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots, size_t threads);
 
   // Of a query's tokens with those of texts, one text after the other: token t has scores
