@@ -42,6 +42,11 @@ class MultiVectorIndex {
   void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads,
              Steps* steps = nullptr);
   size_t num_centroids() const;
+  // More centroids for a residual codec that is trained, where texts like these are far from those it has;
+  // centroids 0: as many as fit the number of tokens. What is stored stays as it is.
+  void grow(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+  // Of a residual codec, how long what codes store is on average, to vectors of length 1.
+  double mean_residual() const;
 
   Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);

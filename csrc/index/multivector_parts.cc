@@ -45,6 +45,7 @@ void MultiVectorIndex::share_training(const MultiVectorIndex& other) {
   if (this == &other) return;
   const BothLocks locks(mutex_, other.mutex_);
   store_.share_training(other.store_);
+  lists_.extend(store_.codebook()->size());
 }
 
 void MultiVectorIndex::append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots,

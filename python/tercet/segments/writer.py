@@ -55,7 +55,8 @@ class Writer:
         self.turn = RLock()
         self._process = os.getpid()
         opened = load(self.directory)
-        self.manifest, self.codebook = opened.manifest, opened.codebook
+        self.manifest = opened.manifest
+        self.codebook = self._committed = opened.codebook
         remove_stale(self.directory, self.manifest.files())
         self.segments, self._empty = opened.segments, opened.empty
         self._kind, self._next = self.manifest.ids, self.manifest.next_id
@@ -127,6 +128,14 @@ class Writer:
             elif (where == number).any():
                 self.buffer.remove([i for i, w in zip(wanted, where, strict=True) if w == number])
 
+    def grow(self, sample: Any, centroids: int | None, threads: int | None) -> None:
+        """Give documents to come further centroids."""
+        if self.codebook is None:
+            raise ValueError(f"codebook: codec {self.manifest.codec!r} has none that could grow, or not yet")
+        book = self.codebook.grown(sample, centroids=centroids, threads=threads)
+        self.flush()
+        self._use(book)
+
     def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         """Take segments that others have made, the later the newer; all or nothing."""
         given = [part for path in paths for part in _parts_of(Path(path))]
@@ -141,15 +150,12 @@ class Writer:
         self.flush()
         added = [self._linked(path, segment) for path, segment in given]
         sync_directory(self.directory)
-        self.codebook = book
         for segment in added:
-            if book is not None:
-                book.share_with(segment.index)
             ids = required_ids(segment.ids)
             self._forget(ids, self.segments)
             self._note(ids)
             self.segments.append(segment)
-        self.buffer = self._new_index()
+        self._use(book)
 
     def flush(self) -> None:
         """Make a segment of the documents that are in memory."""
@@ -166,14 +172,14 @@ class Writer:
         for segment in self.segments:
             segment.write_removed(self.directory)
         book = self.manifest.codebook
-        if book is None and self.codebook is not None:
+        if self.codebook is not None and self.codebook is not self._committed:
             book = save_codebook(self.directory, self.codebook)
         files = tuple(segment.file for segment in self.segments if segment.file is not None)
         now = replace(self.manifest, ids=self._kind, next_id=self._next, codebook=book, segments=files)
         if now != self.manifest:
             now = replace(now, generation=now.generation + 1)
             now.write(self.directory)
-            self.manifest = now
+            self.manifest, self._committed = now, self.codebook
             remove_stale(self.directory, now.files())
         return self.manifest.generation
 
@@ -199,6 +205,14 @@ class Writer:
 
     def _new_index(self) -> MultiVectorIndex:
         return empty_index(self.manifest.dim, self.manifest.codec, self.manifest.seed, self.codebook)
+
+    def _use(self, book: Codebook | None) -> None:
+        """Go on with a codebook that all segments fit."""
+        self.codebook = book
+        for segment in self.segments:
+            if book is not None:
+                book.share_with(segment.index)
+        self.buffer = self._new_index()
 
     def _size(self, index: MultiVectorIndex) -> int:
         """Bytes of an index without the codebook, which all share."""
@@ -237,12 +251,19 @@ class Writer:
         return Segment(index, File(name, generation, len(index)), living, path.stat().st_size)
 
     def _checked(self, path: Path, segment: Segment, codebook: Codebook | None) -> Codebook | None:
-        """Return the codebook, that of the segment if there is none yet; ValueError if it does not fit."""
+        """Return the codebook, or that of the segment if there is none or it has grown from it.
+
+        Raises:
+            ValueError: the two do not fit.
+        """
         own, settings = segment.index._header(), self._empty._header()
         if own != settings:
             raise ValueError(f"{path}: expected a segment with {settings}, got {own}")
-        if codebook is None:
-            return Codebook(segment.index) if own["codec"] in RESIDUAL and segment.index.trained else None
+        theirs = Codebook(segment.index) if own["codec"] in RESIDUAL and segment.index.trained else None
+        if codebook is None or theirs is None:
+            return codebook or theirs
+        if theirs.extends(codebook):
+            return theirs
         try:
             codebook.share_with(segment.index)
         except ValueError as e:
