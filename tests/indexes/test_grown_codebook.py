@@ -63,7 +63,7 @@ def test_what_has_drifted_fits_again(book: Codebook) -> None:
     assert drifted > 1.2 * before
     grown = book.grown(topic(2, 1), centroids=64)
     assert grown.residual(NEW) < (before + drifted) / 2
-    assert grown.residual(OLD) <= before
+    assert grown.residual(OLD) < 1.001 * before  # of vectors as they are decoded
 
 
 def test_what_is_stored_stays(book: Codebook, tmp_path: Path) -> None:
@@ -162,8 +162,9 @@ def test_what_cannot_grow(book: Codebook, tmp_path: Path) -> None:
         book.grown([np.ones((3, 8), np.float32)])
     with pytest.raises(ValueError, match="centroids: expected"):
         book.grown(OLD, centroids=0)
-    with SegmentedIndex.create(tmp_path / "x", DIM, codec="int8") as index:
-        with pytest.raises(ValueError, match="codec 'int8' has none that could grow"):
-            index.grow_codebook(OLD)
+    index = SegmentedIndex.create(tmp_path / "x", DIM, codec="int8")
+    with pytest.raises(ValueError, match="codec 'int8' has none that could grow"):
+        index.grow_codebook(OLD)
+    index.close()
     with pytest.raises(io.UnsupportedOperation, match="open for reading"):
         tercet.open(tmp_path / "x").grow_codebook(OLD)  # type: ignore[union-attr]

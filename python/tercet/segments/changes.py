@@ -102,8 +102,8 @@ class Changes(Questions):
     def grow_codebook(self, sample: Any, *, centroids: int | None = None, threads: int | None = None) -> None:
         """Give documents to come further centroids: for new content that those there are do not fit.
 
-        Documents that are there keep their codes and their scores (:meth:`Codebook.grown`). When to do so: ``index.codebook.residual``
-        of new documents is well above that of the old, a fifth or more.
+        Documents that are there keep their codes and their scores (:meth:`Codebook.grown`). It is time when
+        ``index.codebook.residual`` of new documents is a fifth or more above that of the old.
 
         Args:
             sample: documents like those to come.
