@@ -133,6 +133,7 @@ class MultiVectorIndex {
   void answer(Plan& plan, size_t first, size_t n, const Filter& filter) const;
   // Of a query, by the lists: which of the texts that are allowed are worth a look.
   Slots gather(const Plan& plan, size_t query, const Mask* allowed, size_t probes) const;
+  size_t candidates(const Plan& plan) const;
   bool worth_gathering(const Plan& plan, size_t allowed_texts) const;
   size_t probes(size_t candidates, size_t allowed_texts) const;
   std::unique_ptr<TokenLists::Scratch> take_scratch() const;

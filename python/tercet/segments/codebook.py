@@ -14,7 +14,15 @@ from tercet.scoring import check_k, check_threads
 from tercet.segments.manifest import File, new_name
 from tercet.watching import Watcher
 
-__all__ = ["Codebook", "empty_index", "open_codebook", "open_index", "save_codebook", "train_codebook"]
+__all__ = [
+    "Codebook",
+    "common_codebook",
+    "empty_index",
+    "open_codebook",
+    "open_index",
+    "save_codebook",
+    "train_codebook",
+]
 
 ITERATIONS = 5  # of k-means
 
@@ -173,6 +181,20 @@ def train_codebook(
     if codec in RESIDUAL:
         index.train(sample, centroids=centroids, threads=threads, progress=progress)
     return Codebook(index)
+
+
+def common_codebook(codebook: Codebook | None, index: MultiVectorIndex) -> Codebook | None:
+    """Return what both can use: the codebook, or that of the index if it has grown from it or there is none.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    trained = index.codec in RESIDUAL and index.trained
+    theirs = Codebook(index) if trained else None
+    if codebook is None or (theirs is not None and theirs.extends(codebook)):
+        return theirs
+    codebook.share_with(index)
+    return codebook
 
 
 def empty_index(dim: int, codec: str, seed: int, codebook: Codebook | None) -> MultiVectorIndex:

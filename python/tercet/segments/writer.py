@@ -23,10 +23,10 @@ from tercet.indexes.base import RESIDUAL, required_ids
 from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file, sync_directory
 from tercet.scoring import check_integer
-from tercet.segments.codebook import Codebook, empty_index, open_index, save_codebook
+from tercet.segments.codebook import Codebook, common_codebook, empty_index, open_index, save_codebook
 from tercet.segments.manifest import File, Manifest, new_name, read_manifest, refuse_foreign, remove_stale
 from tercet.segments.segment import Ids, Segment
-from tercet.segments.snapshot import Snapshot, kind_of, load
+from tercet.segments.snapshot import Snapshot, kind_of, load, parts_of
 from tercet.segments.stream import Progress
 from tercet.types import TokenVectors
 
@@ -138,7 +138,7 @@ class Writer:
 
     def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         """Take segments that others have made, the later the newer; all or nothing."""
-        given = [part for path in paths for part in _parts_of(Path(path))]
+        given = [part for path in paths for part in parts_of(Path(path))]
         book = self.codebook
         for path, segment in given:
             book = self._checked(path, segment, book)
@@ -251,24 +251,14 @@ class Writer:
         return Segment(index, File(name, generation, len(index)), living, path.stat().st_size)
 
     def _checked(self, path: Path, segment: Segment, codebook: Codebook | None) -> Codebook | None:
-        """Return the codebook, or that of the segment if there is none or it has grown from it.
-
-        Raises:
-            ValueError: the two do not fit.
-        """
+        """Return the codebook that all of them can use; ValueError if the segment does not fit."""
         own, settings = segment.index._header(), self._empty._header()
         if own != settings:
             raise ValueError(f"{path}: expected a segment with {settings}, got {own}")
-        theirs = Codebook(segment.index) if own["codec"] in RESIDUAL and segment.index.trained else None
-        if codebook is None or theirs is None:
-            return codebook or theirs
-        if theirs.extends(codebook):
-            return theirs
         try:
-            codebook.share_with(segment.index)
+            return common_codebook(codebook, segment.index)
         except ValueError as e:
             raise ValueError(f"{path}: {e}") from None
-        return codebook
 
     def _linked(self, path: Path, segment: Segment) -> Segment:
         """Give a file a name in the directory, or copy it where the file system cannot."""
@@ -310,12 +300,3 @@ def _check_memory(memory: int) -> int:
     if size < 1:
         raise ValueError(f"memory: expected bytes, at least 1, got {size}")
     return size
-
-
-def _parts_of(path: Path) -> list[tuple[Path, Segment]]:
-    """Return the files of a path, a segment or a directory of an index, opened."""
-    if not path.is_dir():
-        return [(path, Segment(open_index(path)[0]))]
-    return [
-        (path / segment.file.file, segment) for segment in load(path).segments if segment.file is not None
-    ]
