@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.directory import writing
-from tercet.indexes.base import RESIDUAL, required_ids
+from tercet.indexes.base import required_ids
 from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file, sync_directory
 from tercet.scoring import check_integer
@@ -111,8 +111,7 @@ class Writer:
         added = self.buffer.add(tokens, given, pool=pool, threads=threads)
         self._forget(given, self.segments)
         self._note(given)
-        if self.codebook is None and self.buffer.codec in RESIDUAL and self.buffer.trained:
-            self.codebook = Codebook(self.buffer)
+        self.codebook = self.codebook or common_codebook(None, self.buffer)
         if self._size(self.buffer) >= self.full:
             self.flush()
         return added
@@ -132,9 +131,8 @@ class Writer:
         """Give documents to come further centroids."""
         if self.codebook is None:
             raise ValueError(f"codebook: codec {self.manifest.codec!r} has none that could grow, or not yet")
-        book = self.codebook.grown(sample, centroids=centroids, threads=threads)
         self.flush()
-        self._use(book)
+        self._use(self.codebook.grown(sample, centroids=centroids, threads=threads))
 
     def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         """Take segments that others have made, the later the newer; all or nothing."""
@@ -155,7 +153,8 @@ class Writer:
             self._forget(ids, self.segments)
             self._note(ids)
             self.segments.append(segment)
-        self._use(book)
+        if book is not None:
+            self._use(book)
 
     def flush(self) -> None:
         """Make a segment of the documents that are in memory."""
@@ -206,12 +205,11 @@ class Writer:
     def _new_index(self) -> MultiVectorIndex:
         return empty_index(self.manifest.dim, self.manifest.codec, self.manifest.seed, self.codebook)
 
-    def _use(self, book: Codebook | None) -> None:
+    def _use(self, book: Codebook) -> None:
         """Go on with a codebook that all segments fit."""
         self.codebook = book
         for segment in self.segments:
-            if book is not None:
-                book.share_with(segment.index)
+            book.share_with(segment.index)
         self.buffer = self._new_index()
 
     def _size(self, index: MultiVectorIndex) -> int:
