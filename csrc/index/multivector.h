@@ -131,9 +131,10 @@ class MultiVectorIndex {
   void scan(Plan& plan, size_t first, size_t n, const Slots* slots, size_t threads) const;
   void scan_in_groups(Plan& plan, size_t first, size_t n, const Slots* slots) const;
   void answer(Plan& plan, size_t first, size_t n, const Filter& filter) const;
-  // Of a query, by the lists: which of the texts that are allowed are worth a look.
-  Slots gather(const Plan& plan, size_t query, const Mask* allowed, size_t probes) const;
-  size_t candidates(const Plan& plan) const;
+  // Of a query, by the lists: texts that are allowed, and how much better than others they may be.
+  std::vector<Candidate> gather(const Plan& plan, size_t query, const Mask* allowed, size_t probes) const;
+  void score_found(Plan& plan, size_t query, std::vector<Candidate> found, const Mask* allowed,
+                   size_t threads) const;
   bool worth_gathering(const Plan& plan, size_t allowed_texts) const;
   size_t probes(size_t candidates, size_t allowed_texts) const;
   std::unique_ptr<TokenLists::Scratch> take_scratch() const;
