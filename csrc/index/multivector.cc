@@ -71,6 +71,7 @@ void MultiVectorIndex::grow(const TokenRows& tokens, size_t centroids, int itera
   std::unique_lock lock(mutex_);
   require(residual_ && store_.codebook(), "this index has no centroids that could become more");
   const size_t room = Codebook::kMost - store_.codebook()->size();
+  require(room > 0, "this index has ", Codebook::kMost, " centroids, and cannot have more");
   const size_t wanted = centroids ? centroids : std::min(default_centroids(total), room);
   store_.grow(tokens.values, total, tokens.stride, {wanted, iterations, seed_, threads});
   lists_.extend(store_.codebook()->size());

@@ -150,21 +150,22 @@ void MultiVectorIndex::score_found(Plan& plan, size_t query, std::vector<Candida
                                    const Mask* allowed, size_t threads) const {
   const size_t given = plan.effort.candidates, k = plan.k;
   const BetterThan better{&ids_};
+  Slots slots;  // first with those that no list can find
+  for (const uint32_t number : unlisted_) {
+    const uint32_t slot = slot_of_[number];
+    if (slot != kNoText && (!allowed || (*allowed)[slot])) slots.push_back(slot);
+  }
   std::vector<Candidate> best;
   size_t scored = 0;
   for (size_t wanted = given ? given : std::max(kFirstCandidates, 2 * k);; wanted *= 2) {
     const size_t end = std::min(wanted, found.size());
     const auto at = [&](size_t i) { return found.begin() + static_cast<long>(i); };
     if (end < found.size()) std::nth_element(at(scored), at(end), found.end(), better);
-    Slots slots;
     for (size_t i = scored; i < end; ++i) slots.push_back(found[i].row);
-    for (const uint32_t number : scored ? std::vector<uint32_t>() : unlisted_) {
-      const uint32_t slot = slot_of_[number];
-      if (slot != kNoText && (!allowed || (*allowed)[slot])) slots.push_back(slot);
-    }
     std::sort(slots.begin(), slots.end());  // in the order of memory, mostly
     plan.hits[query].clear();
     scan(plan, query, 1, &slots, threads);
+    slots.clear();
     std::vector<Candidate>& more = plan.hits[query];
     std::vector<Candidate> merged(best.size() + more.size());
     std::merge(best.begin(), best.end(), more.begin(), more.end(), merged.begin(), better);

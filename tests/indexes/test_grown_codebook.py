@@ -156,6 +156,12 @@ def test_segments_of_a_codebook_and_of_what_it_became(
 def test_what_cannot_grow(book: Codebook, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at most 65472 more than the 64 there are, got 65473"):
         book.grown(OLD, centroids=65473)
+    full = tercet.train_codebook(
+        np.random.default_rng(0).standard_normal((70_000, 4)).astype(np.float32),
+        codec="residual1", dim=4, centroids=65_536,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="65536 centroids, and cannot have more"):
+        full.grown([np.ones((3, 4), np.float32)])
     with pytest.raises(ValueError, match="expected tokens to train on"):
         book.grown([np.empty((0, DIM), np.float32)])
     with pytest.raises(ValueError, match="sample: expected 24 dimensions, got 8"):
