@@ -132,8 +132,8 @@ class MultiVectorIndex {
   void scan_in_groups(Plan& plan, size_t first, size_t n, const Slots* slots) const;
   void answer(Plan& plan, size_t first, size_t n, const Filter& filter) const;
   // Of a query, by the lists: texts that are allowed, and how much better than others they may be.
-  std::vector<Candidate> gather(const Plan& plan, size_t query, const Mask* allowed, size_t probes) const;
-  void score_found(Plan& plan, size_t query, std::vector<Candidate> found, const Mask* allowed,
+  std::vector<Candidate> gather(const Plan& plan, size_t query, const BitSet* allowed, size_t probes) const;
+  void score_found(Plan& plan, size_t query, std::vector<Candidate> found, const BitSet* allowed,
                    size_t threads) const;
   bool worth_gathering(const Plan& plan, size_t allowed_texts) const;
   size_t probes(size_t candidates, size_t allowed_texts) const;
