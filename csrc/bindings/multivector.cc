@@ -61,6 +61,12 @@ void train(MultiVectorIndex& index, const py::array& values, const py::array_t<i
   without_gil([&] { index.train(tokens, centroids, iterations, threads_of(threads), &steps); });
 }
 
+void grow(MultiVectorIndex& index, const py::array& values, const py::array_t<int64_t>& offsets,
+          size_t centroids, int iterations, size_t threads) {
+  const TokenRows tokens = token_rows(values, offsets, index.dim(), "vectors");
+  without_gil([&] { index.grow(tokens, centroids, iterations, threads_of(threads)); });
+}
+
 using Slots = py::array_t<uint32_t, py::array::c_style>;
 
 void append_from(MultiVectorIndex& index, const MultiVectorIndex& other, const Slots& slots, size_t threads) {
@@ -139,6 +145,10 @@ void register_multivector(py::module_& m) {
       .def("append_from", &append_from, py::arg("other"), py::arg("slots"), py::arg("threads"))
       .def("train", &train, py::arg("values"), py::arg("offsets"), py::arg("centroids"),
            py::arg("iterations"), py::arg("threads"), py::arg("steps"))
+      .def("grow", &grow, py::arg("values"), py::arg("offsets"), py::arg("centroids"), py::arg("iterations"),
+           py::arg("threads"))
+      .def("mean_residual",
+           [](const MultiVectorIndex& index) { return waiting([&] { return index.mean_residual(); }); })
       .def("num_centroids",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.num_centroids(); }); });
 }

@@ -119,6 +119,25 @@ Codebook::Codebook(Centroids centroids, std::vector<uint32_t> offsets)
   coarse_ = means_of(centroids_, offsets_);
 }
 
+Codebook Codebook::with(const Codebook& more) const {
+  Centroids all(dim(), size() + more.size());
+  for (size_t i = 0; i < size(); ++i) all.copy(i, centroids_, i);
+  for (size_t i = 0; i < more.size(); ++i) all.copy(size() + i, more.centroids_, i);
+  std::vector<uint32_t> offsets = offsets_;
+  for (size_t i = 1; i < more.offsets_.size(); ++i) {
+    offsets.push_back(static_cast<uint32_t>(size()) + more.offsets_[i]);
+  }
+  return Codebook(std::move(all), std::move(offsets));
+}
+
+bool Codebook::begins(const Codebook& other) const {
+  const auto is_start = [](const auto& part, const auto& whole) {
+    return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
+  };
+  return dim() == other.dim() && is_start(centroids_.codes(), other.centroids_.codes()) &&
+         is_start(centroids_.scales(), other.centroids_.scales()) && is_start(offsets_, other.offsets_);
+}
+
 PackedQueries Codebook::bind(const float* queries, size_t count) const {
   static const std::unique_ptr<Codec> codec = make_int8_codec();
   return codec->bind(queries, count, dim());

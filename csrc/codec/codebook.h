@@ -33,6 +33,12 @@ class Codebook {
   // What the codes of centroid `id` stand for.
   void centroid(size_t id, float* out) const { centroids_.get(id, out); }
 
+  // This one with the centroids of another behind its own, as further coarse clusters: those of this one
+  // keep their numbers. Throws Error for more than kMost.
+  Codebook with(const Codebook& more) const;
+  // Whether the other begins with this one, or is the same.
+  bool begins(const Codebook& other) const;
+
   // For scores: queries [count, dim] in the arithmetic of the centroids, and the centroids.
   PackedQueries bind(const float* queries, size_t count) const;
   RowsView rows() const;

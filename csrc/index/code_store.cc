@@ -2,12 +2,34 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "core/bfloat16.h"
 #include "core/error.h"
 
 namespace tercet {
+
+namespace {
+
+// How far apart rows to train on are: more of them make neither codebook nor codec better. Spread over all:
+// texts come in any order, also by topic.
+size_t rows_to_skip(size_t count, size_t centroids) {
+  constexpr size_t kRowsPerCentroid = 64;
+  return std::max<size_t>(1, count / (centroids * kRowsPerCentroid));
+}
+
+double squared_distance(const float* a, const float* b, uint32_t dim) {
+  double sum = 0;
+  for (uint32_t k = 0; k < dim; ++k) {
+    const double difference = double{a[k]} - b[k];
+    sum += difference * difference;
+  }
+  return sum;
+}
+
+}  // namespace
 
 size_t CodeStore::stride_of(size_t row_bytes, RowLayout layout) {
   if (layout == RowLayout::packed) return row_bytes;
@@ -33,17 +55,11 @@ RowsView CodeStore::view() const {
 }
 
 void CodeStore::train(const float* rows, size_t count, size_t stride, const KMeans& options) {
-  // More of them do not make codebook or codec better. Spread over all: texts come in any order, also by
-  // topic.
-  constexpr size_t kRowsPerCentroid = 64;
-  const auto spread = [&](size_t centroids) {
-    return std::max<size_t>(1, count / (centroids * kRowsPerCentroid));
-  };
-  size_t step = spread(options.centroids);
+  size_t step = rows_to_skip(count, options.centroids);
   auto codebook = std::make_unique<Codebook>(
       train_codebook(rows, (count + step - 1) / step, stride * step, dim_, options));
   if (codec_->is_trained_on_rows()) {
-    step = spread(kProductEntries);
+    step = rows_to_skip(count, kProductEntries);
     const size_t sample = (count + step - 1) / step;
     std::vector<uint16_t> nearest(sample);
     codebook->assign(rows, sample, stride * step, nearest.data(), options.threads);
@@ -62,23 +78,69 @@ bool CodeStore::has_layout_of(const CodeStore& other) const {
   return dim_ == other.dim_ && stride_ == other.stride_ && codec_->format() == other.codec_->format();
 }
 
-bool CodeStore::has_training_of(const CodeStore& other) const {
+// Whether rows of the other mean the same here.
+bool CodeStore::knows_training_of(const CodeStore& other) const {
   if (codebook_ == other.codebook_) return true;
   if (!codebook_ || !other.codebook_) return false;
-  const Centroids &own = codebook_->centroids(), &theirs = other.codebook_->centroids();
-  return own.codes() == theirs.codes() && own.scales() == theirs.scales() &&
-         codebook_->offsets() == other.codebook_->offsets() &&
-         codec_->parameters() == other.codec_->parameters();
+  return other.codebook_->begins(*codebook_) && codec_->parameters() == other.codec_->parameters();
 }
 
 bool CodeStore::is_like(const CodeStore& other) const {
-  return has_layout_of(other) && (has_training_of(other) || other.rows_ == 0);
+  return has_layout_of(other) && (knows_training_of(other) || other.rows_ == 0);
+}
+
+void CodeStore::grow(const float* rows, size_t count, size_t stride, const KMeans& options) {
+  require(codebook_ != nullptr, "codebook: the index is not trained");
+  const size_t room = Codebook::kMost - codebook_->size();
+  require(options.centroids <= room, "centroids: expected at most ", room, " more than the ",
+          codebook_->size(), " there are, got ", options.centroids);
+  const size_t step = rows_to_skip(count, 2 * options.centroids), sample = (count + step - 1) / step;
+  std::vector<uint16_t> nearest(sample);
+  codebook_->assign(rows, sample, stride * step, nearest.data(), options.threads);
+  std::vector<float> centroid(dim_);
+  std::vector<double> squares(sample);
+  for (size_t i = 0; i < sample; ++i) {
+    codebook_->centroid(nearest[i], centroid.data());
+    squares[i] = squared_distance(rows + i * step * stride, centroid.data(), dim_);
+  }
+  std::vector<uint32_t> farthest(sample);
+  std::iota(farthest.begin(), farthest.end(), 0u);
+  const size_t half = (sample + 1) / 2;
+  std::nth_element(
+      farthest.begin(), farthest.begin() + static_cast<long>(half - 1), farthest.end(),
+      [&](uint32_t a, uint32_t b) { return squares[a] != squares[b] ? squares[a] > squares[b] : a < b; });
+  farthest.resize(half);
+  std::sort(farthest.begin(), farthest.end());  // nth_element may leave them in any order
+  std::vector<float> far(half * dim_);
+  for (size_t i = 0; i < half; ++i) {
+    std::copy_n(rows + size_t{farthest[i]} * step * stride, dim_, far.data() + i * dim_);
+  }
+  codebook_ =
+      std::make_unique<Codebook>(codebook_->with(train_codebook(far.data(), half, dim_, dim_, options)));
+}
+
+double CodeStore::mean_residual() const {
+  constexpr size_t kRows = 4096;
+  const size_t step = std::max<size_t>(1, rows_ / kRows);
+  std::vector<float> vector(dim_), centroid(dim_);
+  const std::vector<float> origin(dim_);
+  double sum = 0;
+  size_t count = 0;
+  for (size_t row = 0; row < rows_ && codebook_; row += step) {
+    decode(row, vector.data());
+    codebook_->centroid(centroids_.data()[row], centroid.data());
+    const double whole = squared_distance(vector.data(), origin.data(), dim_);
+    sum += whole > 0 ? std::sqrt(squared_distance(vector.data(), centroid.data(), dim_) / whole) : 0;
+    ++count;
+  }
+  return count ? sum / static_cast<double>(count) : 0;
 }
 
 void CodeStore::share_training(const CodeStore& other) {
   require(has_layout_of(other), "codebook: it is of an index with other settings");
   require(other.codebook_ != nullptr, "codebook: the index is not trained");
-  require(!codebook_ || has_training_of(other), "codebook: it is another one, and scores do not compare");
+  require(!codebook_ || other.knows_training_of(*this),
+          "codebook: it is another one, and scores do not compare");
   if (!codebook_) codec_->restore(other.codec_->parameters());
   codebook_ = other.codebook_;
 }

@@ -33,11 +33,16 @@ class CodeStore {
   // apart.
   void train(const float* rows, size_t count, size_t stride, const KMeans& options);
   const Codebook* codebook() const { return codebook_.get(); }
+  // Further centroids, behind those there are, for rows like these: trained on the half of them that is
+  // farther from its centroids. Rows that are stored stay what they are.
+  void grow(const float* rows, size_t count, size_t stride, const KMeans& options);
   // Takes what another store has learned, and shares the memory. Throws Error if it has learned nothing,
-  // stores other rows, or this one has learned something else.
+  // stores other rows, or this one has learned something else; further centroids are the same.
   void share_training(const CodeStore& other);
   // Whether rows of the other mean the same here, as far as it can be seen.
   bool is_like(const CodeStore& other) const;
+  // The mean of how long residuals are, to vectors of length 1, of rows that are spread over all.
+  double mean_residual() const;
 
   // Makes room, and memory its own that is a file's, after which resize() cannot fail, and encode() and
   // move() may be called.
@@ -67,7 +72,7 @@ class CodeStore {
   static size_t stride_of(size_t row_bytes, RowLayout layout);
   void restore_training(const Container& file);
   bool has_layout_of(const CodeStore& other) const;
-  bool has_training_of(const CodeStore& other) const;
+  bool knows_training_of(const CodeStore& other) const;
 
   std::unique_ptr<Codec> codec_;
   uint32_t dim_;

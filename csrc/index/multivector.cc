@@ -64,6 +64,25 @@ void MultiVectorIndex::train_on(const TokenRows& tokens, size_t centroids, int i
                {centroids ? centroids : default_centroids(total), iterations, seed_, threads, steps});
 }
 
+void MultiVectorIndex::grow(const TokenRows& tokens, size_t centroids, int iterations, size_t threads) {
+  const size_t total = tokens.offsets.back();
+  require(total > 0, "vectors: expected tokens to train on, got none");
+  check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
+  std::unique_lock lock(mutex_);
+  require(residual_ && store_.codebook(), "this index has no centroids that could become more");
+  const size_t room = Codebook::kMost - store_.codebook()->size();
+  require(room > 0, "this index has ", Codebook::kMost, " centroids, and cannot have more");
+  const size_t wanted = centroids ? centroids : std::min(default_centroids(total), room);
+  store_.grow(tokens.values, total, tokens.stride, {wanted, iterations, seed_, threads});
+  lists_.extend(store_.codebook()->size());
+}
+
+double MultiVectorIndex::mean_residual() const {
+  std::shared_lock lock(mutex_);
+  opened_.check();
+  return store_.mean_residual();
+}
+
 float MultiVectorIndex::limit() const {
   const float of_codec = store_.codec().max_magnitude();
   return residual_ ? std::min(kMaxClusterMagnitude, of_codec) : of_codec;

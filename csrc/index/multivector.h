@@ -42,6 +42,11 @@ class MultiVectorIndex {
   void train(const TokenRows& tokens, size_t centroids, int iterations, size_t threads,
              Steps* steps = nullptr);
   size_t num_centroids() const;
+  // More centroids for a residual codec that is trained, where texts like these are far from those it has;
+  // centroids 0: as many as fit the number of tokens. What is stored stays as it is.
+  void grow(const TokenRows& tokens, size_t centroids, int iterations, size_t threads);
+  // Of a residual codec, how long what codes store is on average, to vectors of length 1.
+  double mean_residual() const;
 
   Ids add(const TokenRows& tokens, std::optional<Ids> ids, size_t threads);
   void remove(const Ids& ids);
@@ -68,7 +73,7 @@ class MultiVectorIndex {
   void share_training(const MultiVectorIndex& other);
   // Adds texts of another index, whose ids must be new, by copying what is stored. Its settings and training
   // must be those of this one, of which only what would read foreign memory is checked: codes of another
-  // rotation look the same. Two indexes must not append to each other at the same time.
+  // rotation look the same.
   void append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots, size_t threads);
 
   // Of a query's tokens with those of texts, one text after the other: token t has scores
@@ -126,8 +131,10 @@ class MultiVectorIndex {
   void scan(Plan& plan, size_t first, size_t n, const Slots* slots, size_t threads) const;
   void scan_in_groups(Plan& plan, size_t first, size_t n, const Slots* slots) const;
   void answer(Plan& plan, size_t first, size_t n, const Filter& filter) const;
-  // Of a query, by the lists: which of the texts that are allowed are worth a look.
-  Slots gather(const Plan& plan, size_t query, const Mask* allowed, size_t probes) const;
+  // Of a query, by the lists: texts that are allowed, and how much better than others they may be.
+  std::vector<Candidate> gather(const Plan& plan, size_t query, const BitSet* allowed, size_t probes) const;
+  void score_found(Plan& plan, size_t query, std::vector<Candidate> found, const BitSet* allowed,
+                   size_t threads) const;
   bool worth_gathering(const Plan& plan, size_t allowed_texts) const;
   size_t probes(size_t candidates, size_t allowed_texts) const;
   std::unique_ptr<TokenLists::Scratch> take_scratch() const;

@@ -1,6 +1,7 @@
 // What MultiVectorIndexes need that are parts of one: where ids are, one training for all, and texts that
 // move from one to the other as they are stored.
 #include <algorithm>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -8,6 +9,24 @@
 #include "index/multivector.h"
 
 namespace tercet {
+
+namespace {
+
+// Takes both locks in the order of their addresses: two indexes that take from each other would else wait for
+// each other.
+struct BothLocks {
+  BothLocks(SharedLock& to_write, SharedLock& to_read)
+      : writing(to_write, std::defer_lock), reading(to_read, std::defer_lock) {
+    const bool write_first = std::less<>()(&to_write, &to_read);
+    if (write_first) writing.lock();
+    reading.lock();
+    if (!write_first) writing.lock();
+  }
+  std::unique_lock<SharedLock> writing;
+  std::shared_lock<SharedLock> reading;
+};
+
+}  // namespace
 
 std::vector<int64_t> MultiVectorIndex::find(const Ids& ids) const {
   std::shared_lock lock(mutex_);
@@ -24,16 +43,15 @@ std::vector<int64_t> MultiVectorIndex::lengths() const {
 
 void MultiVectorIndex::share_training(const MultiVectorIndex& other) {
   if (this == &other) return;
-  std::shared_lock theirs(other.mutex_);
-  std::unique_lock lock(mutex_);
+  const BothLocks locks(mutex_, other.mutex_);
   store_.share_training(other.store_);
+  lists_.extend(store_.codebook()->size());
 }
 
 void MultiVectorIndex::append_from(const MultiVectorIndex& other, const std::vector<uint32_t>& slots,
                                    size_t threads) {
   require(this != &other, "append_from: an index cannot be appended to itself");
-  std::shared_lock theirs(other.mutex_);
-  std::unique_lock lock(mutex_);
+  const BothLocks locks(mutex_, other.mutex_);
   require(residual_ == other.residual_ && store_.is_like(other.store_),
           "append_from: expected an index of the same settings and training");
   other.opened_.check();

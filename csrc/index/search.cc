@@ -1,40 +1,27 @@
 #include "index/search.h"
 
-#include <algorithm>
-#include <bit>
-#include <cstring>
 #include <limits>
 
 #include "core/error.h"
 
 namespace tercet {
 
-size_t Mask::count() const {
-  if (!packed) return static_cast<size_t>(std::count_if(values, values + size, [](uint8_t v) { return v; }));
-  size_t count = 0, i = 0;
-  for (; i + 64 <= size; i += 64) {
-    uint64_t bits;
-    std::memcpy(&bits, values + i / 8, sizeof bits);
-    count += static_cast<size_t>(std::popcount(bits));
+BitSet allowed_set(const Filter& filter, const IdTable& ids) {
+  BitSet set;
+  if (const auto* given = std::get_if<Ids>(&filter)) {
+    set.resize(ids.size());
+    for (const uint32_t slot : ids.known_slots(*given)) set.insert(slot);
+  } else if (const auto* mask = std::get_if<Mask>(&filter)) {
+    require(mask->size == ids.size(), "filter: expected a mask of ", ids.size(),
+            " (one per id in index.ids), got ", mask->size);
+    mask->packed ? set.assign_packed(mask->values, mask->size) : set.assign(mask->values, mask->size);
   }
-  for (; i < size; ++i) count += (*this)[i];
-  return count;
-}
-
-void check_size(const Mask& mask, size_t ids) {
-  require(mask.size == ids, "filter: expected a mask of ", ids, " (one per id in index.ids), got ",
-          mask.size);
+  return set;
 }
 
 std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids) {
-  if (const auto* given = std::get_if<Ids>(&filter)) return ids.known_slots(*given);
-  const auto* mask = std::get_if<Mask>(&filter);
-  if (mask) check_size(*mask, ids.size());
-  std::vector<uint32_t> slots;
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (!mask || (*mask)[i]) slots.push_back(static_cast<uint32_t>(i));
-  }
-  return slots;
+  const auto* const given = std::get_if<Ids>(&filter);  // few, as a rule: no bit for every other one
+  return given ? ids.known_slots(*given) : allowed_set(filter, ids).list();
 }
 
 Results make_results(const std::vector<std::vector<Candidate>>& hits, size_t k, const IdTable& table) {

@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/bits.h"
 #include "core/topk.h"
 #include "index/ids.h"
 
@@ -15,8 +16,6 @@ struct Mask {
   const uint8_t* values;  // a byte each, 0 or 1; or packed, from the lowest bit of a byte up
   size_t size;
   bool packed = false;
-  bool operator[](size_t i) const { return packed ? values[i / 8] >> i % 8 & 1 : values[i]; }
-  size_t count() const;  // of what it allows
 };
 using Filter = std::variant<std::monostate, Ids, Mask>;
 
@@ -31,11 +30,10 @@ struct Results {
   Ids ids;
 };
 
-// Slots allowed by a filter, ascending.
+// The slots that ids or a mask allow. Throws Error for a mask that is not of as many ids.
+BitSet allowed_set(const Filter& filter, const IdTable& ids);
+// The same, ascending.
 std::vector<uint32_t> allowed_slots(const Filter& filter, const IdTable& ids);
-
-// Throws Error unless a mask is of so many ids.
-void check_size(const Mask& mask, size_t ids);
 
 // Replaces slots by ids and pads to k.
 Results make_results(const std::vector<std::vector<Candidate>>& hits, size_t k, const IdTable& ids);

@@ -88,6 +88,13 @@ void TokenLists::update(size_t centroids, const std::vector<uint32_t>& numbers,
   gaps_.take(std::move(stored.gaps));
 }
 
+void TokenLists::extend(size_t centroids) {
+  if (empty() || offsets_.size() > centroids) return;
+  AlignedVector<int64_t> offsets(offsets_.data(), offsets_.data() + offsets_.size());
+  offsets.resize(centroids + 1, offsets.back());
+  offsets_.take(std::move(offsets));
+}
+
 void TokenLists::gather(const std::vector<std::vector<Candidate>>& nearest, size_t texts, Scratch& s) const {
   // Sums lie anywhere: those of so many texts are asked for before the first is used.
   constexpr size_t kAhead = 32;

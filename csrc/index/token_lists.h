@@ -45,6 +45,9 @@ class TokenLists {
   }
   size_t bytes() const { return offsets_.size() * sizeof(int64_t) + gaps_.size(); }
 
+  // Empty lists for centroids behind those there are.
+  void extend(size_t centroids);
+
   // Gives listed texts new numbers, or none where `numbers` has kNoText, and lists `added` behind them, whose
   // token i is nearest to centroid nearest[i]. A text is once in a list.
   void update(size_t centroids, const std::vector<uint32_t>& numbers, const std::vector<Text>& added,

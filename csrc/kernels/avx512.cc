@@ -22,6 +22,8 @@ namespace {
 
 #include "kernels/integers_avx512-inl.h"
 
+#include "kernels/pack_avx512-inl.h"
+
 struct Float32 : Unscaled {
   using Query = __m512;
   using Broadcast = __m512;
@@ -258,10 +260,10 @@ const Kernels kAvx512Kernels = {
     {
         panel_kernels<Float32>("avx512 fma", pack_float32),
         panel_kernels<Bfloat16>("avx512 fma, widened", pack_bfloat16_widened),
-        BySize<Int8, kSmallDim8>::kernels("avx512 vnni", pack_integers<Format::int8>),
-        BySize<Int4, kSmallDim4>::kernels("avx512 vnni, unpacked", pack_integers<Format::int4>),
-        BySize<Int2, kSmallDim2>::kernels("avx512 vnni, unpacked", pack_integers<Format::int2>),
-        BySize<Int1, kSmallDim1>::kernels("avx512 vnni, unpacked", pack_integers<Format::int1>),
+        BySize<Int8, kSmallDim8>::kernels("avx512 vnni", pack_integers_avx512<Format::int8>),
+        BySize<Int4, kSmallDim4>::kernels("avx512 vnni, unpacked", pack_integers_avx512<Format::int4>),
+        BySize<Int2, kSmallDim2>::kernels("avx512 vnni, unpacked", pack_integers_avx512<Format::int2>),
+        BySize<Int1, kSmallDim1>::kernels("avx512 vnni, unpacked", pack_integers_avx512<Format::int1>),
         panel_kernels<Distance>("avx512 fma", pack_float32),
     },
     pair<float>,

@@ -54,9 +54,6 @@ void pack_bfloat16_pairs(const uint8_t* rows, size_t stride, int count, uint32_t
 template <Format kFormat>
 void pack_integers(const uint8_t* rows, size_t stride, int count, uint32_t dim, uint8_t* panel,
                    int32_t* start) noexcept {
-  // int8 is stored as value + 128; a packed code c of n bits is multiplied as 2 c and stands for 2 c - (2^n -
-  // 1)
-  constexpr int32_t kExcess = kFormat == Format::int8 ? 128 : (1 << code_bits(kFormat)) - 1;
   pack_groups(rows, stride, count, dim, panel, panel_groups(kFormat, dim));
   for (int r = 0; r < kPanelRows; ++r) {
     const uint8_t* const row = rows + static_cast<size_t>(r) * stride;
@@ -69,7 +66,7 @@ void pack_integers(const uint8_t* rows, size_t stride, int count, uint32_t dim, 
       }
       sum += part;
     }
-    start[r] = -kExcess * sum;
+    start[r] = -excess_of(kFormat) * sum;
   }
 }
 template void pack_integers<Format::int8>(const uint8_t*, size_t, int, uint32_t, uint8_t*, int32_t*) noexcept;

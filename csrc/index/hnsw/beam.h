@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "index/hnsw/bits.h"
+#include "core/bits.h"
 #include "index/hnsw/graph.h"
 #include "index/hnsw/node_scores.h"
 #include "index/hnsw/pool.h"
@@ -22,7 +22,7 @@ struct BeamSearch {
   NodeQuery query;
   // If not null, what the last layer may find; the pool may also hold nodes where it was entered. Nodes that
   // are not allowed are passed through: their neighbours stand in for them (Patel et al., "ACORN", 2024).
-  const NodeBits* allowed = nullptr;
+  const BitSet* allowed = nullptr;
   uint32_t unseen = kNoNode;  // a node that is treated as if it were not there
   size_t task = 0;
 

@@ -242,7 +242,7 @@ void GraphBuilder::add_to_rows(const uint32_t* nodes, const Neighbours& neighbou
   });
 }
 
-std::vector<uint32_t> GraphBuilder::take_out(const NodeBits& gone) {
+std::vector<uint32_t> GraphBuilder::take_out(const BitSet& gone) {
   rewire(gone);
   for (uint32_t node = 0; node < graph_.nodes(); ++node) {
     if (!graph_.has(node) || !gone.has(node)) continue;
@@ -254,7 +254,7 @@ std::vector<uint32_t> GraphBuilder::take_out(const NodeBits& gone) {
 }
 
 // Neighbours that are gone are replaced by theirs (Singh et al., "FreshDiskANN", 2021).
-void GraphBuilder::rewire(const NodeBits& gone) {
+void GraphBuilder::rewire(const BitSet& gone) {
   constexpr size_t kNodes = 1024;
   const size_t tasks = (graph_.nodes() + kNodes - 1) / kNodes;
   std::vector<Scratch> scratch(worker_count(tasks, options_.threads));
@@ -286,7 +286,7 @@ void GraphBuilder::rewire(const NodeBits& gone) {
 // Makes a new tree of the edges there are. What it does not reach is cut off from the graph.
 std::vector<uint32_t> GraphBuilder::replant() {
   std::vector<uint32_t> lost, queue;
-  NodeBits reached;
+  BitSet reached;
   reached.resize(graph_.nodes());
   std::vector<uint32_t> members;
   for (uint32_t node = 0; node < graph_.nodes(); ++node) {

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/bits.h"
 #include "core/topk.h"
 #include "index/hnsw/beam.h"
-#include "index/hnsw/bits.h"
 
 namespace tercet {
 
@@ -45,7 +45,7 @@ class GraphBuilder {
   // Takes the nodes in `gone` out of the graph: who had one of them as a neighbour chooses from its
   // neighbours instead. Returns the nodes that cannot be reached any more, ascending; they are out of the
   // graph too, and have to be linked again.
-  std::vector<uint32_t> take_out(const NodeBits& gone);
+  std::vector<uint32_t> take_out(const BitSet& gone);
 
  private:
   // Of one worker.
@@ -61,7 +61,7 @@ class GraphBuilder {
 
   // Gives each node of a batch a parent.
   void adopt(const uint32_t* nodes, Neighbours& neighbours);
-  void rewire(const NodeBits& gone);
+  void rewire(const BitSet& gone);
   std::vector<uint32_t> replant();
   // Sets the row of a node to as many of `nodes` as it has room for, pruned if there are more.
   void set_row(uint32_t node, std::vector<uint32_t>& nodes, Scratch& scratch);

@@ -51,7 +51,7 @@ bool HNSWIndex::codes_confuse(size_t inside, size_t threads) const {
 
 // Builds the graph anew by the vectors. Searches go on by the codes until it is there.
 void HNSWIndex::leave_codes(size_t threads, const std::function<void()>& check) {
-  NodeBits gone;
+  BitSet gone;
   gone.resize(most_nodes());
   for (const uint32_t node : removed_) gone.insert(node);
   std::vector<uint32_t> nodes;

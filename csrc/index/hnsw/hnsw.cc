@@ -151,6 +151,7 @@ Ids HNSWIndex::add(const float* vectors, size_t stride, size_t count, std::optio
 void HNSWIndex::abandon(const std::vector<uint32_t>& nodes, size_t reused) noexcept {
   const std::unique_lock lock(mutex_);
   free_.resize(free_.size() - reused);
+  slots_are_nodes_ = false;  // they are used again in another order
   for (const uint32_t node : nodes) {
     (layers_.has(node) ? removed_ : free_).push_back(node);
     // It may never have been written, and is saved with the others: whoever opens the file looks for finite
@@ -217,7 +218,7 @@ void HNSWIndex::remove(const Ids& ids) {
 void HNSWIndex::repair(size_t threads) {
   // A tenth of them: passing through them costs searches as much. Repairing passes over the whole graph.
   if (removed_.size() * 10 <= ids_.size() + 100) return;
-  NodeBits gone;
+  BitSet gone;
   gone.resize(most_nodes());
   for (const uint32_t node : removed_) gone.insert(node);
   layers_.take_out(gone, NodeScores(rows()), {.width = options_.ef_construction, .threads = threads});

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "core/bits.h"
 #include "core/shared_lock.h"
 #include "index/code_store.h"
-#include "index/hnsw/bits.h"
 #include "index/hnsw/layers.h"
 #include "index/ids.h"
 #include "index/opened.h"
@@ -93,9 +93,12 @@ class HNSWIndex {
   // Takes removed nodes out of the graph.
   void repair(size_t threads);
 
-  NodeBits allowed_nodes(const Filter& filter) const;
+  BitSet allowed_nodes(const Filter& filter) const;
+  bool scan_is_faster(size_t allowed, size_t queries, size_t width, bool filtered) const;
   struct Plan;  // of queries that share a filter
   void scan(const Plan& plan, std::vector<Hits>& hits) const;
+  NodeQuery encode_query(const float* query, int8_t* codes) const;
+  Hits scan_in_place(const Plan& plan) const;
   void walk(const Plan& plan, const std::function<void(size_t query, const Pool&)>& done) const;
   void walk(const Plan& plan, std::vector<Hits>& hits) const;
   void rescore(const float* query, Hits& hits, size_t k) const;
@@ -112,8 +115,8 @@ class HNSWIndex {
   Layers layers_;
   std::vector<uint32_t> slot_of_;  // kNoNode: removed, free, or not yet there
   std::vector<uint32_t> node_of_;  // by slot
-  bool slots_are_nodes_ = true;    // nothing was ever removed
-  NodeBits live_;
+  bool slots_are_nodes_ = true;    // nothing was ever removed, and no add failed
+  BitSet live_;
   size_t unchecked_ = 0;                  // nodes added since codes_confuse()
   std::vector<uint32_t> removed_, free_;  // still in the graph; not in it
   IdTable ids_;

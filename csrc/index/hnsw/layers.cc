@@ -57,7 +57,7 @@ void Layers::link(const uint32_t* nodes, Found found, const NodeScores& scores, 
   choose_entries();
 }
 
-void Layers::take_out(const NodeBits& gone, const NodeScores& scores, const BuildOptions& options) {
+void Layers::take_out(const BitSet& gone, const NodeScores& scores, const BuildOptions& options) {
   const std::vector<uint32_t> lost_upper = upper_builder(scores, options).take_out(gone);
   const std::vector<uint32_t> lost = base_builder(scores, options).take_out(gone);
   choose_entries();

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/bits.h"
 #include "index/hnsw/beam.h"
-#include "index/hnsw/bits.h"
 #include "index/hnsw/builder.h"
 #include "index/hnsw/graph.h"
 
@@ -35,7 +35,7 @@ class Layers {
   Found find(const uint32_t* nodes, size_t count, const NodeScores& scores, const BuildOptions& options);
   void link(const uint32_t* nodes, Found found, const NodeScores& scores, const BuildOptions& options);
   // Takes nodes out; all others can still be reached.
-  void take_out(const NodeBits& gone, const NodeScores& scores, const BuildOptions& options);
+  void take_out(const BitSet& gone, const NodeScores& scores, const BuildOptions& options);
 
   void save(Sections& out) const;
   void restore(const Container& file, size_t nodes);

@@ -9,7 +9,7 @@ struct HNSWIndex::Plan {
   const float* queries;  // prepared, [count, dim]
   size_t first, count;
   size_t k, ef;
-  const NodeBits* allowed = nullptr;  // nodes; null: all there are
+  const BitSet* allowed = nullptr;  // nodes; null: all there are
   bool exact = false;
   size_t threads;
   const uint32_t* unseen = nullptr;  // of each query a node that is not there

@@ -50,14 +50,20 @@ class Pool {
   // Whether there is room, or something worse to give way.
   bool takes(PoolEntry entry) const { return size_ < capacity_ || entry < entries_[size_ - 1]; }
 
-  void insert(PoolEntry entry) {
-    if (!takes(entry)) return;
-    PoolEntry* const at = first_not_before(entry);
-    const auto position = static_cast<size_t>(at - entries_.data());
-    size_ += size_ < capacity_;
-    std::memmove(at + 1, at, (size_ - 1 - position) * sizeof(PoolEntry));
-    *at = entry;
-    next_ = std::min(next_, position);
+  // Takes the best of them; sorts `entries`. Several at once: what they push back moves once for all of them,
+  // which is a tenth of a search faster than finding the place of each and moving what is behind it.
+  void insert(PoolEntry* entries, size_t count) {
+    sort(entries, count);
+    size_t old = size_;
+    for (size_t over = old + count; over > capacity_; --over) {
+      count && (old == 0 || entries_[old - 1] < entries[count - 1]) ? --count : --old;
+    }
+    size_ = old + count;
+    for (PoolEntry* out = entries_.data() + size_; count > 0;) {
+      const bool is_old = old > 0 && entries[count - 1] < entries_[old - 1];
+      *--out = is_old ? entries_[--old] : entries[--count];
+    }
+    next_ = std::min(next_, old);
   }
 
   // The best node not yet expanded; kNoNode if there is none.
@@ -73,16 +79,14 @@ class Pool {
   }
 
  private:
-  // A binary search without branches: where an entry belongs is as good as random, and half of the branches
-  // would be guessed wrong.
-  PoolEntry* first_not_before(PoolEntry entry) {
-    PoolEntry* base = entries_.data();
-    for (size_t left = size_; left > 0;) {
-      const size_t half = (left + 1) / 2;
-      base += half * static_cast<size_t>(base[half - 1] < entry);
-      left -= half;
+  // By insertion: they are few.
+  static void sort(PoolEntry* entries, size_t count) {
+    for (size_t i = 1; i < count; ++i) {
+      const PoolEntry entry = entries[i];
+      size_t at = i;
+      for (; at > 0 && entry < entries[at - 1]; --at) entries[at] = entries[at - 1];
+      entries[at] = entry;
     }
-    return base;
   }
 
   std::vector<PoolEntry> entries_;

@@ -73,7 +73,7 @@ void HNSWIndex::restore_nodes(const Container& file, size_t nodes) {
   free_ = copy("free");
   slot_of_.assign(nodes, kNoNode);
   live_.resize(nodes);
-  NodeBits seen;
+  BitSet seen;
   seen.resize(nodes);
   // Whether each of them can be reached is not asked: a search of a graph in which one cannot finds less.
   const auto see = [&](const char* what, const std::vector<uint32_t>& list) {

@@ -16,18 +16,22 @@
 namespace tercet {
 namespace {
 
-// Nanoseconds, roughly (384 dimensions): a row compared with a query of its own, with one of many at once,
-// and a node that the beam keeps, with all that is compared for it; with a filter, the rows of its
-// neighbours' neighbours are read too. Only the choice between two right ways depends on them.
-constexpr double kScanRow = 20, kScanRowOfMany = 1, kWalkNode = 300, kFilteredNode = 1300;
-
-bool scan_is_faster(size_t rows, size_t queries, size_t width, bool filtered) {
-  const auto n = static_cast<double>(queries);
-  return static_cast<double>(rows) * (kScanRow + kScanRowOfMany * n) <
-         (filtered ? kFilteredNode : kWalkNode) * static_cast<double>(width) * n;
-}
+// Nanoseconds, roughly: a row compared with one query where it lies, or copied and compared with several at
+// once, each of which takes a little; and a node that the beam keeps, with all that is compared for it; with
+// a filter, the rows of its neighbours' neighbours are read too. Only the choice between two right ways
+// depends on them.
+constexpr double kScanRow = 5, kScanByte = 1.0 / 60, kCopiedRow = 20, kRowOfMany = 1;
+constexpr double kWalkNode = 300, kFilteredNode = 1700;
 
 }  // namespace
+
+bool HNSWIndex::scan_is_faster(size_t allowed, size_t queries, size_t width, bool filtered) const {
+  const auto n = static_cast<double>(queries);
+  const double row = filtered && queries == 1 ? kScanRow + kScanByte * static_cast<double>(rows().stride)
+                                              : kCopiedRow + kRowOfMany * n;
+  return static_cast<double>(allowed) * row <
+         (filtered ? kFilteredNode : kWalkNode) * static_cast<double>(width) * n;
+}
 
 std::unique_ptr<BeamScratch> HNSWIndex::take_scratch() const {
   const std::lock_guard<std::mutex> lock(scratch_mutex_);
@@ -61,9 +65,61 @@ void HNSWIndex::rescore(const float* query, Hits& hits, size_t k) const {
   hits.resize(kept);
 }
 
+// `codes` has room for a row.
+NodeQuery HNSWIndex::encode_query(const float* query, int8_t* codes) const {
+  const float scale = largest_magnitude(query, dim()) / 127;
+  quantise(query, dim(), scale, 0, reinterpret_cast<uint8_t*>(codes));
+  return {codes, -128 * std::accumulate(codes, codes + dim(), 0), (has_bias() ? 2 : 1) * scale};
+}
+
+// One query and the codes of what is allowed, which are read where they lie. That they are copied side by
+// side first, for a panel of queries to pass over, pays for several queries only.
+HNSWIndex::Hits HNSWIndex::scan_in_place(const Plan& plan) const {
+  constexpr size_t kChunk = 4096, kBlock = 16;
+  constexpr size_t kAhead = 8 * 1024;  // bytes asked for before they are needed: each row is somewhere else
+  const std::vector<uint32_t> nodes = plan.allowed->list();
+  const NodeScores scores(rows());
+  std::vector<int8_t> codes(dim());
+  const NodeQuery query = encode_query(plan.queries + plan.first * dim(), codes.data());
+  const size_t ahead = std::max<size_t>(kAhead / scores.bytes_of_row(), 3);
+  const size_t chunks = (nodes.size() + kChunk - 1) / kChunk;
+  std::vector<Pool> pools(worker_count(chunks, plan.threads));
+  for (Pool& pool : pools) pool.reset(kRescored * plan.k);
+  parallel_for(chunks, plan.threads, [&](size_t chunk, size_t worker) {
+    const size_t end = std::min((chunk + 1) * kChunk, nodes.size());
+    float found[kBlock];
+    PoolEntry better[kBlock];
+    Pool& pool = pools[worker];
+    for (size_t begin = chunk * kChunk; begin < end; begin += kBlock) {
+      const size_t count = std::min(kBlock, end - begin);
+      const size_t next = begin + ahead;
+      for (size_t i = next; i < std::min(next + kBlock, nodes.size()); ++i) scores.prefetch(nodes[i]);
+      scores(query, &nodes[begin], count, found);
+      size_t taken = 0;
+      for (size_t i = 0; i < count; ++i) {
+        better[taken] = PoolEntry(found[i], nodes[begin + i]);
+        taken += pool.takes(better[taken]);
+      }
+      pool.insert(better, taken);
+    }
+  });
+  for (size_t i = 1; i < pools.size(); ++i) {
+    std::vector<PoolEntry> found(pools[i].begin(), pools[i].end());
+    pools[0].insert(found.data(), found.size());
+  }
+  Hits hits;
+  for (const PoolEntry& entry : pools[0]) hits.push_back({entry.score(), entry.node()});
+  return hits;
+}
+
 void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
   const uint32_t d = dim();
   const float* const queries = plan.queries + plan.first * d;
+  const bool by_codes = codes_ && !(plan.exact && keeps_originals_);
+  if (by_codes && plan.allowed && plan.count == 1) {
+    hits[plan.first] = scan_in_place(plan);
+    return rescore(queries, hits[plan.first], plan.k);
+  }
   ScanRows source;
   source.rows = rows();
   std::vector<uint32_t> allowed;
@@ -73,7 +129,7 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
     source.list_size = allowed.size();
   }
   std::vector<std::vector<Candidate>> found;
-  if (!codes_ || (plan.exact && keeps_originals_)) {
+  if (!by_codes) {
     source.rows = vectors();
     const PackedQueries packed(
         {reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d, source.rows.format});
@@ -107,12 +163,7 @@ void HNSWIndex::walk(const Plan& plan, const std::function<void(size_t query, co
         [&](BeamSearch& search) {
           const float* const query = plan.queries + (begin + search.task) * d;
           search.query = {query};
-          if (codes_) {
-            int8_t* const own = codes.data() + search.task * d;
-            const float scale = largest_magnitude(query, d) / 127;
-            quantise(query, d, scale, 0, reinterpret_cast<uint8_t*>(own));
-            search.query = {own, -128 * std::accumulate(own, own + d, 0), (has_bias() ? 2 : 1) * scale};
-          }
+          if (codes_) search.query = encode_query(query, codes.data() + search.task * d);
           search.allowed = plan.allowed;
           search.unseen = plan.unseen ? plan.unseen[begin + search.task] : kNoNode;
         },
@@ -135,14 +186,14 @@ void HNSWIndex::walk(const Plan& plan, std::vector<Hits>& hits) const {
   });
 }
 
-NodeBits HNSWIndex::allowed_nodes(const Filter& filter) const {
-  NodeBits nodes;
-  nodes.resize(most_nodes());
-  const auto* const mask = std::get_if<Mask>(&filter);
-  if (mask && mask->size == node_of_.size() && slots_are_nodes_) {
-    mask->packed ? nodes.assign_packed(mask->values, mask->size) : nodes.assign(mask->values, mask->size);
+BitSet HNSWIndex::allowed_nodes(const Filter& filter) const {
+  if (slots_are_nodes_) {
+    BitSet nodes = allowed_set(filter, ids_);
+    nodes.resize(most_nodes());
     return nodes;
   }
+  BitSet nodes;
+  nodes.resize(most_nodes());
   for (const uint32_t slot : allowed_slots(filter, ids_)) nodes.insert(node_of_[slot]);
   return nodes;
 }
@@ -162,7 +213,7 @@ Results HNSWIndex::search(const float* queries, size_t count, size_t k, const Fi
   std::vector<Hits> hits(count);
   const auto answer = [&](size_t first, size_t n, const Filter* filter) {
     Plan plan{prepared.data(), first, n, k, ef, nullptr, exact, threads};
-    NodeBits allowed;
+    BitSet allowed;
     size_t allowed_count = node_of_.size();
     if (filter && !std::holds_alternative<std::monostate>(*filter)) {
       allowed = allowed_nodes(*filter);

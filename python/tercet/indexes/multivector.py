@@ -161,7 +161,8 @@ class MultiVectorIndex(Calibrated, BaseIndex):
                 ``[n, tokens, dim]``, or an Arrow ``list<fixed_size_list<float>>``.
             k: how many; more than there are leaves places unfilled.
             candidates: how many documents to compare with, at least ``k``: more miss less, and take longer.
-                By default 256, or ``4 k`` if that is more, where that is faster than comparing with all.
+                By default 128 or ``2 k``, then twice as many, and so on until that brings nothing more into
+                the best ``k``; or all, where that is faster.
             target_recall: choose ``candidates`` so that this part of the best ``k`` is found
                 (:meth:`calibrate`), of all documents; of few that a ``filter`` allows it is more.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``

@@ -66,7 +66,7 @@ def check_same(writer: Writer, wanted: MultiVectorIndex, codebook: Codebook | No
         raise ValueError(
             f"{writer.directory}: expected an index with {wanted._header()}, got {found.empty._header()}"
         )
-    if codebook is not None and codebook != found.codebook:
+    if codebook is not None and (found.codebook is None or not found.codebook.extends(codebook)):
         raise ValueError(f"{writer.directory}: the index has another codebook than the one given")
 
 

@@ -99,6 +99,23 @@ class Changes(Questions):
         with self._writing().turn:
             self._writing().attach(paths)
 
+    def grow_codebook(self, sample: Any, *, centroids: int | None = None, threads: int | None = None) -> None:
+        """Give documents to come further centroids: for new content that those there are do not fit.
+
+        Documents that are there keep their codes and their scores (:meth:`Codebook.grown`). It is time when
+        ``index.codebook.residual`` of new documents is a fifth or more above that of the old.
+
+        Args:
+            sample: documents like those to come.
+            centroids, threads: as :meth:`Codebook.grown` takes them.
+
+        Raises:
+            ValueError: there is no codebook, or no room for so many.
+            io.UnsupportedOperation: the index is open for reading.
+        """
+        with self._writing().turn:
+            self._writing().grow(sample, centroids, threads)
+
     def commit(self) -> int:
         """Write what has changed, and let readers see it; return the number of the commit.
 

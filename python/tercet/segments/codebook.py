@@ -6,13 +6,25 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tercet.arrays import as_float32
 from tercet.indexes import storage
 from tercet.indexes.base import RESIDUAL
 from tercet.indexes.multivector import MultiVectorIndex
+from tercet.scoring import check_k, check_threads
 from tercet.segments.manifest import File, new_name
 from tercet.watching import Watcher
 
-__all__ = ["Codebook", "empty_index", "open_codebook", "open_index", "save_codebook", "train_codebook"]
+__all__ = [
+    "Codebook",
+    "common_codebook",
+    "empty_index",
+    "open_codebook",
+    "open_index",
+    "save_codebook",
+    "train_codebook",
+]
+
+ITERATIONS = 5  # of k-means
 
 
 class Codebook:
@@ -69,21 +81,64 @@ class Codebook:
         index, _ = open_index(path)
         return cls(index)
 
+    def residual(self, sample: Any) -> float:
+        """Return how long what codes have to store is on average, of documents whose vectors have length 1.
+
+        Errors grow with it: of content that is far from the centroids, it is larger than of what they were
+        trained on.
+
+        Args:
+            sample: documents as :meth:`MultiVectorIndex.add` takes them.
+        """
+        index = empty_index(self.dim, self.codec, self.seed, self)
+        index.add(sample)
+        return index._native.mean_residual()
+
+    def grown(self, sample: Any, *, centroids: int | None = None, threads: int | None = None) -> Codebook:
+        """Return this one with further centroids, for content that has drifted away from those it has.
+
+        They are trained on the half of the sample's tokens that is farther from its centroids. Documents
+        stored with this one have the same scores with that one, to the last bit (but with ``"pq16"``, whose
+        scores are rounded to steps that depend on all centroids).
+
+        Args:
+            sample: documents like those to come, as :func:`train_codebook` takes them.
+            centroids: how many more, up to 65,536 in all; by default as many as :func:`train_codebook` would
+                make of the sample.
+            threads: how many to use; all by default. The result does not depend on it.
+
+        Raises:
+            ValueError: more centroids than there is room for.
+        """
+        index = empty_index(self.dim, self.codec, self.seed, self)
+        tokens = index._tokens(sample, "sample")
+        count = 0 if centroids is None else check_k(centroids, "centroids")
+        rows = as_float32(tokens.rows).data
+        index._native.grow(rows, tokens.offsets, count, ITERATIONS, check_threads(threads))
+        return Codebook(index)
+
     def share_with(self, index: MultiVectorIndex) -> None:
-        """Let an index use this one; ValueError if it has another, or other settings."""
+        """Let an index use this one; ValueError if it has another, or other settings.
+
+        One that this has grown from is none other: rows stored with it stay as they are.
+        """
         if index._header() != self._index._header():
             raise ValueError(f"codebook: {self!r} does not fit {index!r}")
         index._native.share_training(self._index._native)
+
+    def extends(self, other: Codebook) -> bool:
+        """Tell whether this is the other, or has grown from it: documents stored with that one fit."""
+        try:
+            self.share_with(Codebook(other._index)._index)
+        except ValueError:
+            return False
+        return True
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both are the same to the last bit."""
         if not isinstance(other, Codebook):
             return NotImplemented
-        try:
-            self.share_with(other._index)
-        except ValueError:
-            return False
-        return True
+        return self.extends(other) and other.extends(self)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -126,6 +181,20 @@ def train_codebook(
     if codec in RESIDUAL:
         index.train(sample, centroids=centroids, threads=threads, progress=progress)
     return Codebook(index)
+
+
+def common_codebook(codebook: Codebook | None, index: MultiVectorIndex) -> Codebook | None:
+    """Return what both can use: the codebook, or that of the index if it has grown from it or there is none.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    trained = index.codec in RESIDUAL and index.trained
+    theirs = Codebook(index) if trained else None
+    if codebook is None or (theirs is not None and theirs.extends(codebook)):
+        return theirs
+    codebook.share_with(index)
+    return codebook
 
 
 def empty_index(dim: int, codec: str, seed: int, codebook: Codebook | None) -> MultiVectorIndex:

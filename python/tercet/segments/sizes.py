@@ -41,9 +41,17 @@ def segment_sizes(now: Snapshot) -> list[dict[str, Any]]:
 def file_bytes(now: Snapshot, directory: Path) -> int:
     """Return the bytes of all files: segments, tombstones, codebook, manifest."""
     size = len(now.manifest.encode()) + sum(map(_file_bytes, now.segments))
-    if now.manifest.codebook is not None:  # no commit exchanges it for another
-        size += (directory / now.manifest.codebook.file).stat().st_size
+    if now.manifest.codebook is not None:
+        size += _size_of(directory / now.manifest.codebook.file)
     return size
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file, none if a newer commit has exchanged it for another."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _shared(now: Snapshot) -> int:

@@ -18,7 +18,7 @@ from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
 from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
 
-__all__ = ["Snapshot", "kind_of", "load", "picked"]
+__all__ = ["Snapshot", "kind_of", "load", "parts_of", "picked"]
 
 
 class Snapshot:
@@ -232,6 +232,15 @@ def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
                 book.share_with(segment.index)  # one codebook in memory
         empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
         return Snapshot(manifest, book, segments, manifest.ids, empty)
+
+
+def parts_of(path: Path) -> list[tuple[Path, Segment]]:
+    """Return the files of a path, a segment or a directory of an index, opened."""
+    if not path.is_dir():
+        return [(path, Segment(open_index(path)[0]))]
+    return [
+        (path / segment.file.file, segment) for segment in load(path).segments if segment.file is not None
+    ]
 
 
 def _merged(found: list[Hits], k: int) -> Hits:

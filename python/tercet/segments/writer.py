@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.directory import writing
-from tercet.indexes.base import RESIDUAL, required_ids
+from tercet.indexes.base import required_ids
 from tercet.indexes.multivector import MultiVectorIndex
 from tercet.indexes.storage import replace_file, sync_directory
 from tercet.scoring import check_integer
-from tercet.segments.codebook import Codebook, empty_index, open_index, save_codebook
+from tercet.segments.codebook import Codebook, common_codebook, empty_index, open_index, save_codebook
 from tercet.segments.manifest import File, Manifest, new_name, read_manifest, refuse_foreign, remove_stale
 from tercet.segments.segment import Ids, Segment
-from tercet.segments.snapshot import Snapshot, kind_of, load
+from tercet.segments.snapshot import Snapshot, kind_of, load, parts_of
 from tercet.segments.stream import Progress
 from tercet.types import TokenVectors
 
@@ -55,7 +55,8 @@ class Writer:
         self.turn = RLock()
         self._process = os.getpid()
         opened = load(self.directory)
-        self.manifest, self.codebook = opened.manifest, opened.codebook
+        self.manifest = opened.manifest
+        self.codebook = self._committed = opened.codebook
         remove_stale(self.directory, self.manifest.files())
         self.segments, self._empty = opened.segments, opened.empty
         self._kind, self._next = self.manifest.ids, self.manifest.next_id
@@ -110,8 +111,7 @@ class Writer:
         added = self.buffer.add(tokens, given, pool=pool, threads=threads)
         self._forget(given, self.segments)
         self._note(given)
-        if self.codebook is None and self.buffer.codec in RESIDUAL and self.buffer.trained:
-            self.codebook = Codebook(self.buffer)
+        self.codebook = self.codebook or common_codebook(None, self.buffer)
         if self._size(self.buffer) >= self.full:
             self.flush()
         return added
@@ -127,9 +127,16 @@ class Writer:
             elif (where == number).any():
                 self.buffer.remove([i for i, w in zip(wanted, where, strict=True) if w == number])
 
+    def grow(self, sample: Any, centroids: int | None, threads: int | None) -> None:
+        """Give documents to come further centroids."""
+        if self.codebook is None:
+            raise ValueError(f"codebook: codec {self.manifest.codec!r} has none that could grow, or not yet")
+        self.flush()
+        self._use(self.codebook.grown(sample, centroids=centroids, threads=threads))
+
     def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         """Take segments that others have made, the later the newer; all or nothing."""
-        given = [part for path in paths for part in _parts_of(Path(path))]
+        given = [part for path in paths for part in parts_of(Path(path))]
         book = self.codebook
         for path, segment in given:
             book = self._checked(path, segment, book)
@@ -141,15 +148,13 @@ class Writer:
         self.flush()
         added = [self._linked(path, segment) for path, segment in given]
         sync_directory(self.directory)
-        self.codebook = book
         for segment in added:
-            if book is not None:
-                book.share_with(segment.index)
             ids = required_ids(segment.ids)
             self._forget(ids, self.segments)
             self._note(ids)
             self.segments.append(segment)
-        self.buffer = self._new_index()
+        if book is not None:
+            self._use(book)
 
     def flush(self) -> None:
         """Make a segment of the documents that are in memory."""
@@ -166,14 +171,14 @@ class Writer:
         for segment in self.segments:
             segment.write_removed(self.directory)
         book = self.manifest.codebook
-        if book is None and self.codebook is not None:
+        if self.codebook is not None and self.codebook is not self._committed:
             book = save_codebook(self.directory, self.codebook)
         files = tuple(segment.file for segment in self.segments if segment.file is not None)
         now = replace(self.manifest, ids=self._kind, next_id=self._next, codebook=book, segments=files)
         if now != self.manifest:
             now = replace(now, generation=now.generation + 1)
             now.write(self.directory)
-            self.manifest = now
+            self.manifest, self._committed = now, self.codebook
             remove_stale(self.directory, now.files())
         return self.manifest.generation
 
@@ -199,6 +204,13 @@ class Writer:
 
     def _new_index(self) -> MultiVectorIndex:
         return empty_index(self.manifest.dim, self.manifest.codec, self.manifest.seed, self.codebook)
+
+    def _use(self, book: Codebook) -> None:
+        """Go on with a codebook that all segments fit."""
+        self.codebook = book
+        for segment in self.segments:
+            book.share_with(segment.index)
+        self.buffer = self._new_index()
 
     def _size(self, index: MultiVectorIndex) -> int:
         """Bytes of an index without the codebook, which all share."""
@@ -237,17 +249,14 @@ class Writer:
         return Segment(index, File(name, generation, len(index)), living, path.stat().st_size)
 
     def _checked(self, path: Path, segment: Segment, codebook: Codebook | None) -> Codebook | None:
-        """Return the codebook, that of the segment if there is none yet; ValueError if it does not fit."""
+        """Return the codebook that all of them can use; ValueError if the segment does not fit."""
         own, settings = segment.index._header(), self._empty._header()
         if own != settings:
             raise ValueError(f"{path}: expected a segment with {settings}, got {own}")
-        if codebook is None:
-            return Codebook(segment.index) if own["codec"] in RESIDUAL and segment.index.trained else None
         try:
-            codebook.share_with(segment.index)
+            return common_codebook(codebook, segment.index)
         except ValueError as e:
             raise ValueError(f"{path}: {e}") from None
-        return codebook
 
     def _linked(self, path: Path, segment: Segment) -> Segment:
         """Give a file a name in the directory, or copy it where the file system cannot."""
@@ -289,12 +298,3 @@ def _check_memory(memory: int) -> int:
     if size < 1:
         raise ValueError(f"memory: expected bytes, at least 1, got {size}")
     return size
-
-
-def _parts_of(path: Path) -> list[tuple[Path, Segment]]:
-    """Return the files of a path, a segment or a directory of an index, opened."""
-    if not path.is_dir():
-        return [(path, Segment(open_index(path)[0]))]
-    return [
-        (path / segment.file.file, segment) for segment in load(path).segments if segment.file is not None
-    ]

@@ -1,10 +1,12 @@
-// Searches while others change the index: what ThreadSanitizer watches.
+// HNSWIndex: searches while others change it, which ThreadSanitizer watches, and what only shows inside.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -131,6 +133,54 @@ TEST(searches_run_while_a_graph_leaves_its_codes) {
   CHECK(std::string(index.codec()) == "float32");
   const Results hits = index.search(rows.data() + 10 * kDim, kAll - 10, 1, {}, 60, false, 1);
   CHECK(std::get<IntIds>(hits.ids) == numbers(10, kAll - 10));
+}
+
+// Nodes of an add that failed are used again, and not in the order of slots.
+TEST(a_mask_means_its_ids_after_an_add_that_failed) {
+  constexpr size_t kBefore = 100, kAfter = 50;
+  const std::vector<float> rows = vectors(3000, 6);
+  HNSWIndex index(kDim, Metric::l2, "int8", {8, 60}, true);
+  index.add(rows.data(), kDim, kBefore, Ids(numbers(0, kBefore)), 1);
+  int batches = 0;
+  try {
+    index.add(rows.data(), kDim, 3000, Ids(numbers(1000, 3000)), 1, [&] {
+      if (++batches == 3) throw std::runtime_error("stop");
+    });
+    CHECK(false);
+  } catch (const std::runtime_error&) {
+  }
+  index.add(rows.data() + kBefore * kDim, kDim, kAfter, Ids(numbers(kBefore, kAfter)), 1);
+  for (const int64_t one : {0, 99, 100, 123, 149}) {
+    std::vector<uint8_t> mask(kBefore + kAfter, 0);
+    mask[static_cast<size_t>(one)] = 1;
+    const Results hits = index.search(rows.data(), 1, 1, {Mask{mask.data(), mask.size()}}, 60, false, 1);
+    CHECK(std::get<IntIds>(hits.ids) == IntIds{one});
+  }
+}
+
+// Rows of the most neighbours there may be: a hop through forbidden nodes asks for no more than it has room
+// for.
+TEST(the_largest_m_has_room_for_what_a_filter_lets_pass) {
+  constexpr size_t kCount = 3000, kQueries = 40, kBest = 4, kWide = 8 * kDim;  // nearly all are far from all
+  const std::vector<float> rows = vectors(8 * kCount, 7), queries = vectors(8 * kQueries, 8);
+  HNSWIndex index(kWide, Metric::cosine, "int8", {NodeScores::kMost / 2, 60}, true);
+  index.add(rows.data(), kWide, kCount, {}, 2);
+  std::vector<uint8_t> mask(kCount);
+  for (size_t i = 0; i < kCount; ++i) mask[i] = i % 2;
+  const Filters filters{Mask{mask.data(), kCount}};
+  size_t hits = 0;
+  for (size_t q = 0; q < kQueries; ++q) {
+    const auto best = [&](bool exact) {
+      const Results of_one = index.search(queries.data() + q * kWide, 1, kBest, filters, kBest, exact, 1);
+      return std::get<IntIds>(of_one.ids);
+    };
+    const IntIds found = best(false), wanted = best(true);
+    for (const int64_t id : found) {
+      CHECK(id % 2 == 1);
+      hits += std::count(wanted.begin(), wanted.end(), id) == 1;
+    }
+  }
+  CHECK(hits > kQueries * kBest * 9 / 10);
 }
 
 TEST(what_was_removed_is_gone_and_what_is_there_is_found) {

@@ -1,6 +1,7 @@
 // Indexes that are parts of one: a training that is shared, and texts that are copied as they are stored.
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include "check.h"
 #include "core/error.h"
@@ -106,4 +107,20 @@ TEST(only_like_is_appended_to_like) {
   opened.share_training(one);  // the same, in other memory
   opened.append_from(none, {}, 1);
   CHECK(opened.size() == 100);
+}
+
+TEST(two_indexes_take_from_each_other) {
+  MultiVectorIndex one(kDim, "residual2"), two(kDim, "residual2");
+  add(one, 100, 0, 1);
+  two.share_training(one);
+  const auto take = [](MultiVectorIndex& to, const MultiVectorIndex& from) {
+    for (int i = 0; i < 2000; ++i) {
+      to.share_training(from);
+      to.append_from(from, {}, 1);
+    }
+  };
+  std::thread other([&] { take(one, two); });
+  take(two, one);
+  other.join();
+  CHECK(one.size() == 100 && two.size() == 0);
 }
