@@ -50,4 +50,4 @@ def reranker_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reranker(reranker_path: Path) -> Any:
     from tercet.models import CrossEncoder
 
-    return CrossEncoder(reranker_path, device="cpu")
+    return CrossEncoder(reranker_path, device="cpu", precision="float32")

@@ -72,5 +72,5 @@ def test_a_head_is_found_in_every_file_format(tmp_path, reranker, reranker_path)
     torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
     toy.tokenizer().save_pretrained(tmp_path / "sharded")
     for name in ("sharded", "pickled"):
-        loaded = CrossEncoder(str(tmp_path / name), device="cpu")
+        loaded = CrossEncoder(str(tmp_path / name), device="cpu", precision="float32")
         np.testing.assert_allclose(loaded.score("hello", toy.PAIRED), expected, atol=1e-6)

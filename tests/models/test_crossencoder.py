@@ -35,7 +35,7 @@ def test_scores_equal_sentence_transformers_in_the_order_given(reranker, reranke
 
 @pytest.mark.parametrize("budget", [1, 64, 200, 10**6])
 def test_scores_do_not_depend_on_the_budget(reranker, budget):
-    other = CrossEncoder(reranker.model, token_budget=budget)
+    other = CrossEncoder(reranker.model, token_budget=budget, precision="float32")
     np.testing.assert_allclose(
         other.score("hello", toy.PAIRED), reranker.score("hello", toy.PAIRED), atol=1e-5
     )
@@ -43,7 +43,7 @@ def test_scores_do_not_depend_on_the_budget(reranker, budget):
 
 def test_more_pairs_than_a_slab_holds_keep_their_order(reranker):
     few = ["paris", "hello world", "a city in germany"]
-    many = CrossEncoder(reranker.model, token_budget=50_000).score("hello", few * 1400)
+    many = CrossEncoder(reranker.model, token_budget=50_000, precision="float32").score("hello", few * 1400)
     np.testing.assert_allclose(many, np.tile(reranker.score("hello", few), 1400), atol=1e-5)
 
 
@@ -61,12 +61,12 @@ def test_two_labels_score_the_second(tmp_path):
     path = toy.cross_encoder(tmp_path, labels=2)
     pairs = [("hello", text) for text in toy.PAIRED]
     theirs = st.CrossEncoder(str(path), device="cpu")
-    ours = CrossEncoder(path, device="cpu")
+    ours = CrossEncoder(path, device="cpu", precision="float32")
     np.testing.assert_allclose(
         ours.predict(pairs), theirs.predict(pairs, apply_softmax=True)[:, 1], atol=1e-5
     )
     logits = theirs.predict(pairs)
-    raw = CrossEncoder(path, device="cpu", activation="none").predict(pairs)
+    raw = CrossEncoder(path, device="cpu", activation="none", precision="float32").predict(pairs)
     np.testing.assert_allclose(raw, logits[:, 1] - logits[:, 0], atol=1e-4)
     with pytest.raises(ValueError, match="2 labels has no single score with activation='model'"):
         CrossEncoder(path, device="cpu", activation="model")
@@ -83,7 +83,7 @@ def test_activations(reranker_path):
         ("sigmoid", 1 / (1 + np.exp(-logits))),
         ("model", np.tanh(logits)),
     ):
-        given = CrossEncoder(theirs, activation=activation).predict(pairs)
+        given = CrossEncoder(theirs, activation=activation, precision="float32").predict(pairs)
         np.testing.assert_allclose(given, expected, atol=1e-5)
     with pytest.raises(ValueError, match="expected 'sigmoid', 'none' or 'model', got 'relu'"):
         CrossEncoder(theirs, activation="relu")
@@ -120,7 +120,7 @@ def test_what_is_no_pair_is_refused(reranker):
 
 def test_only_the_document_is_cut(reranker, reranker_path):
     query = " ".join(["city"] * 40)
-    short = CrossEncoder(reranker_path, device="cpu", max_length=50)
+    short = CrossEncoder(reranker_path, device="cpu", max_length=50, precision="float32")
     kept = short.score(query, "paris " * 7)  # 40 + 7 + 3 special tokens: a full window
     np.testing.assert_allclose(short.score(query, "paris " * 30), kept, atol=1e-6)
     np.testing.assert_allclose(reranker.score(query, "paris " * 7), kept, atol=1e-6)
@@ -138,7 +138,7 @@ def test_the_prompt_of_the_model_counts(reranker_path):
         str(reranker_path), device="cpu", prompts={"ask": "search "}, default_prompt_name="ask"
     )
     pairs = [("hello", text) for text in toy.PAIRED]
-    ours = CrossEncoder(prompted)
+    ours = CrossEncoder(prompted, precision="float32")
     np.testing.assert_allclose(ours.predict(pairs), prompted.predict(pairs), atol=1e-5)
     fits_without_prompt = " ".join(["city"] * 60)
     with pytest.raises(ValueError, match="leaves no room"):
@@ -148,10 +148,10 @@ def test_the_prompt_of_the_model_counts(reranker_path):
 def test_a_float16_reranker_runs_in_float32_on_the_cpu(tmp_path):
     path = toy.cross_encoder(tmp_path, dtype=torch.float16)
     assert toy.read_json(path / "config.json")["dtype"] == "float16"
-    ours = CrossEncoder(path, device="cpu")
+    ours = CrossEncoder(path, device="cpu", precision="float32")
     assert {p.dtype for p in ours.model.parameters()} == {torch.float32}
     theirs = st.CrossEncoder(str(path), device="cpu")
     assert theirs.dtype == torch.float16
     with pytest.warns(UserWarning, match="the CrossEncoder held torch.float16 weights"):
-        wrapped = CrossEncoder(theirs)
+        wrapped = CrossEncoder(theirs, precision="float32")
     np.testing.assert_array_equal(wrapped.score("hello", toy.PAIRED), ours.score("hello", toy.PAIRED))

@@ -45,8 +45,10 @@ class Graph {
   const uint32_t* row(uint32_t node) const { return rows_.data() + size_t{node >> shift_} * degree_; }
   uint32_t* row(uint32_t node) { return rows_.data() + size_t{node >> shift_} * degree_; }
   uint32_t count(uint32_t node) const {
-    const uint32_t* const own = row(node);  // counted, since compilers make vectors of that but not of a find
-    return static_cast<uint32_t>(std::count_if(own, own + degree_, [](uint32_t n) { return n != kNoNode; }));
+    const uint32_t* const own = row(node);
+    uint32_t count = 0;  // of 32 bits, like what is compared: compilers make short vectors of that
+    for (uint32_t i = 0; i < degree_; ++i) count += own[i] != kNoNode;
+    return count;
   }
   void set(uint32_t node, const uint32_t* neighbours, size_t count) {
     std::fill(std::copy(neighbours, neighbours + count, row(node)), row(node) + degree_, kNoNode);

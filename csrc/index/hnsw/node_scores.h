@@ -47,10 +47,12 @@ class NodeScores {
     int32_t sums[kMost];
     rows_int8_(static_cast<const int8_t*>(query.values), rows_.data, rows_.stride, ids, count, rows_.dim,
                sums);
-    for (size_t i = 0; i < count; ++i) {
-      out[i] =
-          static_cast<float>(sums[i] + query.start) * bfloat16_to_float(rows_.scales[ids[i]]) * query.scale;
-    }
+    // Two loops: the second is one that compilers make vectors of.
+    float scales[kMost];
+    for (size_t i = 0; i < count; ++i) scales[i] = bfloat16_to_float(rows_.scales[ids[i]]);
+    const int32_t start = query.start;
+    const float scale = query.scale;
+    for (size_t i = 0; i < count; ++i) out[i] = static_cast<float>(sums[i] + start) * scales[i] * scale;
     for (size_t i = 0; rows_.bias && i < count; ++i) out[i] += rows_.bias[ids[i]];
   }
 

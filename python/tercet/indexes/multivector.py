@@ -44,11 +44,10 @@ FEW_TOKENS = 1000  # to train on: what is learned from less stays bad
 
 
 class MultiVectorIndex(Calibrated, BaseIndex):
-    """An exact index of token vectors, as ColBERT models make them.
+    """Token vectors, as ColBERT models make them: searched exactly when few, by inverted lists when many.
 
-    Scores are MaxSim over the stored vectors: the sum over query tokens of the largest dot product with a
-    document token. Vectors are taken as they are; late-interaction models normalise them. Searches may run
-    from several threads at once; ``add`` and ``remove`` wait for them.
+    Scores are MaxSim: the sum over query tokens of the largest dot product with a stored token. Vectors are
+    taken as they are; models normalise them. Threads may search at once; changes wait for them.
 
     Args:
         dim: number of dimensions, 1 to 65535.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tercet.models.checkpoint import untrained_weights
 from tercet.models.loading import load
 from tercet.models.loading import max_length as model_length
+from tercet.models.precision import Precision, choose_precision, inference
 from tercet.models.texts import check_texts, progress_bar, slabs
 
 __all__ = ["CrossEncoder"]
@@ -26,9 +27,10 @@ Activation = Literal["sigmoid", "none", "model"]
 class CrossEncoder:
     """A reranker: query and document go through the model together, which gives one score for the pair.
 
-    Faster than ``sentence_transformers.CrossEncoder.predict`` on documents of mixed length, with the same
-    scores: pairs are tokenised once, sorted by their true number of tokens, and put into batches by the
-    number of padded tokens instead of the number of pairs. Only the document is ever cut to fit the window.
+    Faster than ``sentence_transformers.CrossEncoder.predict`` on documents of mixed length: pairs are
+    tokenised once, sorted by their true number of tokens, and put into batches by the number of padded tokens
+    instead of the number of pairs. In float32 scores are the same. Only the document is ever cut to fit the
+    window.
 
     Args:
         model: a name on the Hugging Face hub, a local directory, or a loaded
@@ -40,6 +42,9 @@ class CrossEncoder:
         activation: ``"sigmoid"`` gives scores in [0, 1]; of two labels, the softmax of the second.
             ``"none"`` gives the raw logit; of two labels, their difference, whose sigmoid is that softmax.
             ``"model"`` is what the checkpoint asks for, one label only.
+        precision: what the model computes in. ``"auto"`` is bfloat16 on a CPU that multiplies it
+            (AVX512_BF16), which takes a third of the time and moves logits by about 1 % of their spread, and
+            float32 on another; an accelerator takes the dtype of the weights.
         token_budget: padded tokens per forward pass; None chooses by device.
         max_length: tokens of a pair, at most the model's own limit, which is the default.
         options: further keyword arguments of ``sentence_transformers.CrossEncoder`` (``revision``, ...), only
@@ -49,6 +54,7 @@ class CrossEncoder:
         model: the ``sentence_transformers.CrossEncoder``.
         name: what was given (a directory as its absolute path), or what a loaded model was loaded from.
         max_length: tokens of a pair; None without a limit.
+        precision: ``"float32"`` or ``"bfloat16"`` (or another dtype of weights on an accelerator).
 
     Raises:
         ImportError: sentence-transformers is not installed.
@@ -64,6 +70,7 @@ class CrossEncoder:
         *,
         device: str | None = None,
         activation: Activation = "sigmoid",
+        precision: Precision = "auto",
         token_budget: int | None = None,
         max_length: int | None = None,
         **options: Any,
@@ -87,6 +94,7 @@ class CrossEncoder:
                 + (" with activation='model'; use 'sigmoid' or 'none'" if labels == 2 else "")
             )
         self.activation = activation
+        self.precision = choose_precision(precision, self.model)
         own = model_length(self.model)
         if max_length is not None and (max_length < 1 or (own is not None and max_length > own)):
             raise ValueError(f"max_length: expected 1 to {own or 'any'} tokens, got {max_length}")
@@ -157,12 +165,13 @@ class CrossEncoder:
     def _scores(
         self, queries: list[str], documents: list[str], progress: bool | None
     ) -> npt.NDArray[np.float32]:
-        import torch
-
         scores = np.empty(len(documents), np.float32)
         self._check_room(queries)
         self.model.eval()
-        with torch.inference_mode(), progress_bar(len(documents), "Scoring", progress) as advance:
+        with (
+            inference(self.model, self.precision),
+            progress_bar(len(documents), "Scoring", progress) as advance,
+        ):
             for part in slabs(documents, most=4096, characters=1 << 22):
                 pairs = list(zip(queries[part], documents[part], strict=True))
                 columns = self._tokenize(pairs)
@@ -222,7 +231,7 @@ class CrossEncoder:
                 )
 
     def __repr__(self) -> str:
-        return f"CrossEncoder({self.name!r}, device={str(self.model.device)!r})"
+        return f"CrossEncoder({self.name!r}, device={str(self.model.device)!r}, precision={self.precision!r})"
 
 
 def _batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
