@@ -228,5 +228,6 @@ class ColBERT:
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return rows scaled to length 1."""
-    norms: npt.NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(norms, np.float32(1e-12))
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
+    unit: npt.NDArray[np.float32] = rows / lengths
+    return unit
