@@ -402,6 +402,16 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("withdrawn\n", "")
 
 
+@pytest.mark.parametrize("kept", [0, 1, 50, 900, 2400])
+def test_nearly_all_removed_and_added_again_at_once(kept: int) -> None:
+    vectors = np.random.default_rng(kept).random((6000, 8)).astype(np.float32)
+    index = tercet.HNSWIndex(8, metric="l2")
+    index.add(vectors)
+    index.remove(range(kept, 6000))
+    index.add(vectors[kept:], range(kept, 6000))
+    assert (index.search(vectors, 1, ef=100).ids[:, 0] == np.arange(6000)).mean() > 0.999
+
+
 @pytest.mark.parametrize("size", [2, 3, 10, 16, 17, 30])
 def test_small_graphs_know_their_recall(size: int) -> None:
     index = tercet.HNSWIndex(8)

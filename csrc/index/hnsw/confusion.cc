@@ -15,14 +15,14 @@
 namespace tercet {
 
 // Whether searches for nodes do not find, by their codes, what is best of all that they look at. `inside`:
-// how many there are in the graph, nearly always those with the lowest numbers.
+// how many there are in the graph.
 bool HNSWIndex::codes_confuse(size_t inside, size_t threads) const {
   constexpr size_t kSample = 64, kBest = 10, kWidth = 100;
-  size_t count = 0;
+  size_t count = 0, seen = 0;
   std::vector<float> queries;
-  for (size_t i = 0; i < kSample; ++i) {
-    const auto node = static_cast<uint32_t>(i * inside / kSample);
+  for (uint32_t node = 0; node < most_nodes() && count < kSample; ++node) {
     if (!layers_.has(node)) continue;
+    if (seen++ * kSample < count * inside) continue;  // spread over all, wherever in the order free ones are
     ++count;
     const float* const vector = originals_.data() + size_t{node} * dim();
     queries.insert(queries.end(), vector, vector + dim());
