@@ -91,6 +91,8 @@ def test_wherever_token_vectors_are_taken(rng: np.random.Generator) -> None:
     index = MultiVectorIndex(DIM, codec="float32")
     index.add(chunked, ["a", "b", "c"])
     assert np.array_equal(index.search(arrow(queries), 3).scores, -np.sort(-expected, axis=1))
+    names = pa.table({"id": pa.chunked_array([["d"], ["e", "f"]])})["id"]
+    assert index.add(chunked, names).tolist() == ["d", "e", "f"]
     # as pyarrow makes one of Python's lists, and as a column of a table
     typed = pa.array([d.tolist() for d in documents], pa.list_(pa.list_(pa.float32(), DIM)))
     table = pa.table({"tokens": typed})

@@ -271,6 +271,16 @@ def test_info_of_a_file(kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "not a tercet index file" in err
 
 
+def test_info_of_segments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = [(i, np.ones((3, 8), np.float32)) for i in range(4)]
+    tercet.SegmentedIndex.build(tmp_path / "x", stream, dim=8)
+    status, out, err = run(capsys, "info", tmp_path / "x")
+    assert (status, err) == (0, "")
+    assert ["kind", "SegmentedIndex"] in [line.split() for line in out.splitlines()]
+    facts = json.loads(run(capsys, "info", tmp_path / "x", "--json")[1])
+    assert facts.items() >= {"documents": 4, "tokens": 12, "dim": 8, "codec": "int4"}.items()
+
+
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(args: Any) -> int:
         raise KeyboardInterrupt

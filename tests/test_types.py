@@ -180,6 +180,8 @@ def test_packed_masks() -> None:
     assert repr(packed) == "PackedMask(size=77)"
     assert np.array_equal(np.unpackbits(packed.bits, count=77, bitorder="little").astype(bool), mask)
     assert len(PackedMask(np.zeros(0, np.uint8), 0)) == 0
+    with pytest.raises(ValueError, match="size: expected at least 0, got -5"):
+        PackedMask(np.zeros(0, np.uint8), -5)
     for bits in (np.zeros(9, np.uint8), np.zeros(10, np.int8), np.zeros((1, 10), np.uint8)):
         with pytest.raises(ValueError, match=r"bits: expected uint8\[10\] for 77 ids"):
             PackedMask(bits, 77)

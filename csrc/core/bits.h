@@ -26,7 +26,7 @@ class BitSet {
     std::memcpy(words_.data(), bits, (size + 7) / 8);
     if (size % 64) words_.back() &= (uint64_t{1} << size % 64) - 1;
   }
-  // The numbers whose byte is 1, not 0.
+  // The numbers whose byte is not 0: numpy's bool is 1, but a view of other bytes may be anything.
   void assign(const uint8_t* set, size_t size) {
     static_assert(std::endian::native == std::endian::little);
     words_.assign((size + 63) / 64, 0);
@@ -35,6 +35,7 @@ class BitSet {
       for (size_t i = 0; i < 64; i += 8) {  // a product moves the lowest bits of 8 bytes side by side
         uint64_t bytes;
         std::memcpy(&bytes, set + w * 64 + i, 8);
+        bytes = (((bytes & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | bytes) >> 7 & 0x0101010101010101u;
         word |= (bytes * 0x0102040810204080u >> 56) << i;
       }
       words_[w] = word;

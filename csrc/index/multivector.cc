@@ -98,7 +98,7 @@ Ids MultiVectorIndex::add(const TokenRows& tokens, std::optional<Ids> given, siz
   check_values(tokens.values, tokens.stride, total, dim(), limit(), "vectors", threads);
   std::unique_lock lock(mutex_);
   Ids ids = given ? std::move(*given) : ids_.next_ids(count);
-  require(count_of(ids) == count, "ids: expected ", count, ", one per text, got ", count_of(ids));
+  require(count_of(ids) == count, "ids: expected ", count, ", one per document, got ", count_of(ids));
   const std::vector<uint32_t> slots = ids_.slots_for_add(ids);
   opened_.check();
   const size_t first_row = store_.rows();

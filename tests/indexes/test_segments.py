@@ -266,7 +266,7 @@ def test_ids(tmp_path: Path) -> None:
             ([3, 3], ValueError, "twice"),
             ([-1, 3], ValueError, ">= 0"),
             (["a", "b"], TypeError, "has int ids"),
-            ([1], ValueError, "expected 2, one per text, got 1"),
+            ([1], ValueError, "expected 2, one per document, got 1"),
         ):
             with pytest.raises(error, match=message):
                 index.add(texts(2, 7), bad)
@@ -527,8 +527,8 @@ def test_streams_that_fail(tmp_path: Path) -> None:
         ),
         (then(np.ones((2, DIM))), None, TypeError, "item 100 of the stream: dtype float64"),
         (then(np.full((2, DIM), np.inf, F32)), None, ValueError, "not finite"),
-        (iter(good), range(99), ValueError, "ids: expected one per text, got 99"),
-        (iter(good), range(101), ValueError, "ids: expected 100, one per text, got 101"),
+        (iter(good), range(99), ValueError, "ids: expected one per document, got 99"),
+        (iter(good), range(101), ValueError, "ids: expected 100, one per document, got 101"),
         (iter(good), "abc", TypeError, "ids: expected a list"),
         (iter(good), 5, TypeError, "ids: expected a list"),
     ):
@@ -786,3 +786,20 @@ def test_what_cannot_be_attached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     opened = tercet.open(tmp_path / "x")
     opened.verify()
     assert len(opened) == 8
+
+
+def test_a_symbolic_link_is_attached_as_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    part, link = tmp_path / "parts" / "part", tmp_path / "parts" / "link"
+    tercet.build_segment(part, [(i, np.ones((2, DIM), F32)) for i in range(3)], dim=DIM, codec="float32")
+    link.symlink_to("part")
+    with SegmentedIndex.create(tmp_path / "x", DIM, codec="float32") as index:
+        index.attach(link)
+    part.unlink()
+    assert len(SegmentedIndex.open(tmp_path / "x")) == 3
+
+
+def test_a_stream_without_ids_says_what_is_missing(tmp_path: Path) -> None:
+    documents = [np.ones((2, DIM), F32)] * 2
+    with pytest.raises(TypeError, match=r"item 0 of the stream: expected \(id, document\) .*got ndarray"):
+        SegmentedIndex.build(tmp_path / "x", documents, dim=DIM)

@@ -23,6 +23,17 @@ namespace {
 constexpr double kScanRow = 5, kScanByte = 1.0 / 60, kCopiedRow = 20, kRowOfMany = 1;
 constexpr double kWalkNode = 300, kFilteredNode = 1700;
 
+// Nodes in the order of their ids. Of those that are removed none is compared.
+class NodeTies final : public TieBreak {
+ public:
+  NodeTies(const IdTable& ids, const std::vector<uint32_t>& slot_of) : ids_(ids), slot_of_(slot_of) {}
+  bool before(uint32_t a, uint32_t b) const override { return ids_.before(slot_of_[a], slot_of_[b]); }
+
+ private:
+  const IdTable& ids_;
+  const std::vector<uint32_t>& slot_of_;
+};
+
 }  // namespace
 
 bool HNSWIndex::scan_is_faster(size_t allowed, size_t queries, size_t width, bool filtered) const {
@@ -84,7 +95,7 @@ HNSWIndex::Hits HNSWIndex::scan_in_place(const Plan& plan) const {
   const size_t ahead = std::max<size_t>(kAhead / scores.bytes_of_row(), 3);
   const size_t chunks = (nodes.size() + kChunk - 1) / kChunk;
   std::vector<Pool> pools(worker_count(chunks, plan.threads));
-  for (Pool& pool : pools) pool.reset(kRescored * plan.k);
+  for (Pool& pool : pools) pool.reset(std::min(kRescored * plan.k, nodes.size()));
   parallel_for(chunks, plan.threads, [&](size_t chunk, size_t worker) {
     const size_t end = std::min((chunk + 1) * kChunk, nodes.size());
     float found[kBlock];
@@ -133,12 +144,12 @@ void HNSWIndex::scan(const Plan& plan, std::vector<Hits>& hits) const {
     source.rows = vectors();
     const PackedQueries packed(
         {reinterpret_cast<const uint8_t*>(queries), plan.count, d * sizeof(float), d, source.rows.format});
-    found = scan_topk(packed, source, plan.k, TieBreak(), plan.threads);
+    found = scan_topk(packed, source, plan.k, NodeTies(ids_, slot_of_), plan.threads);
   } else {
     std::vector<float> doubled(queries, queries + plan.count * d);
     for (size_t i = 0; has_bias() && i < doubled.size(); ++i) doubled[i] *= 2;
     found = scan_topk(codes_->codec().bind(doubled.data(), plan.count, d), source, kRescored * plan.k,
-                      TieBreak(), plan.threads);
+                      NodeTies(ids_, slot_of_), plan.threads);
   }
   parallel_for(plan.count, plan.threads, [&](size_t i, size_t) {
     hits[plan.first + i] = std::move(found[i]);

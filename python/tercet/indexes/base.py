@@ -176,6 +176,8 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
     """
     if ids is None:
         return None
+    if hasattr(ids, "to_pylist"):  # Arrow arrays, chunked ones too
+        ids = ids.to_pylist()
     if hasattr(ids, "tolist") and not isinstance(ids, np.ndarray):
         ids = np.asarray(ids)  # numpy scalars, tensors, series
     if isinstance(ids, np.ma.MaskedArray):
@@ -184,7 +186,7 @@ def as_ids(ids: Any) -> npt.NDArray[np.int64] | list[str] | None:
         if ids.ndim > 1:
             raise ValueError(f"ids: expected one dimension, got shape {list(ids.shape)}")
         ids = np.atleast_1d(ids)
-        if np.issubdtype(ids.dtype, np.integer):
+        if ids.dtype.kind in "iu":
             if ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max:
                 raise ValueError(f"ids: expected integers below 2**63, got {ids.max()}")
             return np.ascontiguousarray(ids, dtype=np.int64)
@@ -252,6 +254,9 @@ def _one_filter(
         raise TypeError("filter: expected an array without a mask of its own, got a masked array")
     if hasattr(filter, "__array__"):
         filter = np.asarray(filter)
+    numbers = isinstance(filter, np.ndarray) and filter.dtype.kind in "iu" and filter.ndim == 1
+    if numbers and filter.size > 2 and filter.max() < 2:
+        raise TypeError(f"filter: a mask is bool, ids are each there once; got {filter.dtype} of 0 and 1")
     if isinstance(filter, np.ndarray) and filter.dtype == bool:
         if filter.ndim != 1:
             raise ValueError(f"filter: expected a mask bool[n], got shape {list(filter.shape)}")

@@ -12,7 +12,7 @@ from tercet import _core
 from tercet.arrays import MAX_DIM
 from tercet.indexes.base import as_filters, as_ids, check_settings, id_array
 from tercet.indexes.calibration import RecallOf, check_recall, smallest
-from tercet.indexes.recall import recall_for_queries, recall_for_vectors
+from tercet.indexes.recall import recall_for_queries, recall_for_vectors, while_others_change
 from tercet.indexes.vectors import Metric, VectorIndex, check_metric, check_rescore
 from tercet.scoring import check_k, check_threads
 from tercet.types import Hits
@@ -166,7 +166,9 @@ class HNSWIndex(VectorIndex):
         found, at = self._widths.get((target_recall, count), (0, -1))
         if at == change and queries is None:
             return found
-        width = smallest(target_recall, count, len(self), self._recall(count, queries), "ef")
+        width = while_others_change(
+            lambda: smallest(target_recall, count, len(self), self._recall(count, queries), "ef")
+        )
         if queries is None:
             self._widths[target_recall, count] = (width, change)
         return width
@@ -184,7 +186,8 @@ class HNSWIndex(VectorIndex):
                 not there itself. Queries that are unlike the vectors, those of a text model say, need a
                 larger ``ef``: give a sample of them.
         """
-        return self._recall(check_k(k), queries)(check_k(ef, "ef"))
+        count, width = check_k(k), check_k(ef, "ef")
+        return while_others_change(lambda: self._recall(count, queries)(width))
 
     def _recall(self, k: int, queries: Any) -> RecallOf:
         if queries is None:

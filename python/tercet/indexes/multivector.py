@@ -161,7 +161,7 @@ class MultiVectorIndex(Calibrated, BaseIndex):
             k: how many; more than there are leaves places unfilled.
             candidates: how many documents to compare with, at least ``k``: more miss less, and take longer.
                 By default 128 or ``2 k``, then twice as many, and so on until that brings nothing more into
-                the best ``k``; or all, where that is faster.
+                the best ``k``. Lists are of tokens that a model makes: among random ones they find little.
             target_recall: choose ``candidates`` so that this part of the best ``k`` is found
                 (:meth:`calibrate`), of all documents; of few that a ``filter`` allows it is more.
             filter: which ids may be returned: ids (unknown ones are ignored), a bool mask over ``index.ids``
@@ -255,10 +255,7 @@ class MultiVectorIndex(Calibrated, BaseIndex):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the index takes, in memory and in the file that is mapped; :meth:`stats` has the parts.
-
-        Arrays that grow have room for up to twice what is in them.
-        """
+        """Bytes that the index takes, room to grow and mapped file included; :meth:`stats` has the parts."""
         return self._native.bytes()
 
     def stats(self) -> dict[str, Any]:
@@ -282,8 +279,8 @@ class MultiVectorIndex(Calibrated, BaseIndex):
 
     def _warn_of_few(self, tokens: int) -> None:
         if self.codec in RESIDUAL and tokens < FEW_TOKENS:
-            message = f"codec {self.codec!r} is trained once, and on {tokens} tokens only: train() it on more"
-            warnings.warn(message, stacklevel=3)
+            once = f"codec {self.codec!r} is trained once, and on {tokens} tokens only"
+            warnings.warn(f"{once}: train() another on more", stacklevel=3)
 
     def _tokens(self, x: Any, name: str) -> TokenVectors:
         tokens = as_tokens(x, name)

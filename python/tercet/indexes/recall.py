@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,8 +12,9 @@ from tercet import _core
 from tercet.indexes.base import id_array, required_ids
 from tercet.indexes.calibration import RecallOf, part_of
 
-__all__ = ["recall_for_queries", "recall_for_vectors"]
+__all__ = ["recall_for_queries", "recall_for_vectors", "while_others_change"]
 
+T = TypeVar("T")
 _SAMPLE = 256  # vectors
 
 
@@ -39,3 +43,13 @@ def recall_for_vectors(native: _core.HNSWIndex, k: int) -> RecallOf:
     there, _ = native.search(native.get(own), count + 1, [], 1, True, 0)
     best = [[i for i in row if i != id][:count] for row, id in zip(there.tolist(), ids.tolist(), strict=True)]
     return lambda ef: part_of(best, native.search_held_out(own, count, max(ef, count), 0)[0].tolist())
+
+
+def while_others_change(measure: Callable[[], T]) -> T:
+    """Return what is measured with a sample that stays: one of which others removed a vector is left."""
+    for _ in range(9):
+        try:
+            return measure()
+        except KeyError:
+            continue
+    return measure()

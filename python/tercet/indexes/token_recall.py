@@ -56,9 +56,10 @@ class Calibrated(ABC):
         """Return the smallest number of ``candidates``, of steps of a quarter, that reaches a recall.
 
         More candidates look into more lists as well. Every recall is reached, at worst by comparing with all
-        documents, which is what is returned then. Finding the number takes as long as some 128 exact
-        searches; it is kept until a tenth of the documents have changed, and then found again when a search
-        asks for it.
+        documents, which is what is returned then. Finding the number takes 128 exact searches, and as many
+        with each number that is tried: some seconds, but minutes of a large index of random vectors, where
+        hardly any number will do. It is kept until a tenth of the documents have changed, and then found
+        again when a search asks for it.
 
         Args:
             target_recall: above 0, at most 1.
@@ -111,7 +112,10 @@ class Calibrated(ABC):
                 return kept.candidates
             queries = kept.queries
         recall_of = _recall_of(now, k, queries)
-        found = smallest(target_recall, k, len(now), recall_of, "candidates")
+        try:
+            found = smallest(target_recall, k, len(now), recall_of, "candidates")
+        except ValueError:  # the best are gone: others change the index meanwhile
+            return len(now)
         self._kept[target_recall, k] = _Kept(found, content, queries)
         return found
 

@@ -79,7 +79,7 @@ class Changes(Questions):
         with self._writing().turn:
             self._writing().remove(ids)
 
-    def attach(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def attach(self, paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> None:
         """Take segments that other processes have made, without reading their vectors.
 
         Their files are linked into the directory (copied where the file system cannot link) and stay where
@@ -87,8 +87,8 @@ class Changes(Questions):
         replaces it; of those in ``paths`` the last is kept. All or nothing.
 
         Args:
-            paths: files that :func:`build_segment` or ``MultiVectorIndex.save`` made, or directories of
-                other segmented indexes.
+            paths: files that :func:`build_segment` or ``MultiVectorIndex.save`` made, or directories of other
+                segmented indexes; or one of these.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -96,8 +96,9 @@ class Changes(Questions):
             TypeError: ids of the other kind.
             io.UnsupportedOperation: the index is open for reading.
         """
+        several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
         with self._writing().turn:
-            self._writing().attach(paths)
+            self._writing().attach(several)
 
     def grow_codebook(self, sample: Any, *, centroids: int | None = None, threads: int | None = None) -> None:
         """Give documents to come further centroids: for new content that those there are do not fit.

@@ -31,15 +31,19 @@ def of_vectors(vectors: Iterator[Any], ids: Any, dim: int) -> Iterator[Batch]:
         taken = None if names is None else list(islice(names, len(tokens)))
         count += len(tokens)
         if taken is not None and len(taken) < len(tokens):
-            raise ValueError(f"ids: expected one per text, got {count - len(tokens) + len(taken)} in all")
+            raise ValueError(f"ids: expected one per document, got {count - len(tokens) + len(taken)} in all")
         yield tokens, taken
     if isinstance(ids, Sized) and len(ids) != count:
-        raise ValueError(f"ids: expected {count}, one per text, got {len(ids)}")
+        raise ValueError(f"ids: expected {count}, one per document, got {len(ids)}")
 
 
 def of_pairs(pairs: Iterable[tuple[Any, Any]], dim: int) -> Iterator[Batch]:
     """Yield what is given as ``(id, document)`` or ``(ids, documents)``."""
-    for i, (ids, vectors) in enumerate(pairs):
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            wanted, found = "(id, document) or (ids, documents)", type(pair).__name__
+            raise TypeError(f"item {i} of the stream: expected {wanted}, got {found}")
+        ids, vectors = pair
         tokens, names = _tokens(vectors, i, dim), required_ids(ids)
         if len(names) != len(tokens):
             raise ValueError(f"item {i} of the stream: expected {len(tokens)} ids, got {len(names)}")

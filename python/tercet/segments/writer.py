@@ -130,7 +130,7 @@ class Writer:
     def grow(self, sample: Any, centroids: int | None, threads: int | None) -> None:
         """Give documents to come further centroids."""
         if self.codebook is None:
-            raise ValueError(f"codebook: codec {self.manifest.codec!r} has none that could grow, or not yet")
+            raise ValueError(f"codebook: codec {self.manifest.codec!r} has none, or has not been trained")
         self.flush()
         self._use(self.codebook.grown(sample, centroids=centroids, threads=threads))
 
@@ -259,10 +259,10 @@ class Writer:
             raise ValueError(f"{path}: {e}") from None
 
     def _linked(self, path: Path, segment: Segment) -> Segment:
-        """Give a file a name in the directory, or copy it where the file system cannot."""
+        """Give a file, not a symbolic link to it, a name here, or copy it where the file system cannot."""
         name = new_name("segment")
         try:
-            os.link(path, self.directory / name)
+            os.link(path.resolve(), self.directory / name)
         except OSError:
             with open(path, "rb") as source:
                 replace_file(self.directory / name, lambda file: shutil.copyfileobj(source, file, 1 << 20))
