@@ -1,5 +1,6 @@
 // What the host side asks of the CUDA runtime, and how calls of the ABI fail.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 
@@ -65,5 +66,20 @@ class Workspace {
   uint8_t* memory_;
   uint64_t bytes_, used_ = 0;
 };
+
+// How many of `all` may be answered at once within `bytes`: the most that `used(n)` has room for, or one.
+// Pieces are rounded up, so what one takes does not tell what n take.
+template <class F>
+uint32_t largest_group(uint32_t all, uint64_t bytes, F used) {
+  constexpr uint64_t kLeast = 256;  // of one; with no more than this no product of sizes overflows
+  uint32_t most = static_cast<uint32_t>(std::clamp<uint64_t>(bytes / kLeast, 1, all));
+  if (used(most) <= bytes) return most;
+  uint32_t fits = 1;
+  while (most - fits > 1) {
+    const uint32_t n = fits + (most - fits) / 2;
+    (used(n) <= bytes ? fits : most) = n;
+  }
+  return fits;
+}
 
 }  // namespace tercet::cuda
