@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <new>
 
 #include "core/error.h"
 #include "cuda/warp.cuh"
 
 namespace tercet::cuda {
 
-// Makes a device the current one of this thread for a while.
+// Makes a device the current one of this thread for a while. What is put back is the context that was there,
+// if any: to make the device before current again would make a context on it where nobody has asked for one.
 class OnDevice {
  public:
   explicit OnDevice(int32_t device);
@@ -18,7 +20,7 @@ class OnDevice {
   OnDevice& operator=(const OnDevice&) = delete;
 
  private:
-  int before_ = -1;  // -1: nothing to restore
+  void* before_ = nullptr;
 };
 
 // Of the current device.
@@ -29,12 +31,20 @@ void check_launches();
 // What tercet_cuda_error() says in this thread.
 void set_error(const char* message) noexcept;
 
-// Runs `f`; 0, or 1 and the message of what it threw.
+// Memory of a device, of which there is not enough.
+struct OutOfMemory : std::bad_alloc {
+  const char* what() const noexcept override { return "memory of the device: out of memory"; }
+};
+
+// Runs `f`; 0, or the message of what it threw and 1, or 2 where that was want of memory.
 template <class F>
 int32_t guarded(F f) noexcept {
   try {
     f();
     return 0;
+  } catch (const std::bad_alloc& e) {
+    set_error(e.what());
+    return 2;
   } catch (const std::exception& e) {
     set_error(e.what());
     return 1;
