@@ -102,7 +102,7 @@ TERCET_CUDA_EXPORT int32_t tercet_cuda_synchronise(int32_t device);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_trim(int32_t device);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_allocate(int32_t device, uint64_t bytes,
                                                 void** memory);             // may synchronise
-TERCET_CUDA_EXPORT int32_t tercet_cuda_free(int32_t device, void* memory);  // may synchronise
+TERCET_CUDA_EXPORT int32_t tercet_cuda_free(int32_t device, void* memory);  // synchronises
 // In the order of a stream. While that is captured memory is the graph's, and it has to free it as well.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_allocate_on(int32_t device, uint64_t bytes, void* stream,
                                                    void** memory);
@@ -112,6 +112,7 @@ TERCET_CUDA_EXPORT int32_t tercet_cuda_upload(int32_t device, void* to, const vo
                                               void* stream);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_download(int32_t device, void* to, const void* from, uint64_t bytes,
                                                 void* stream);
+// The default stream counts as captured where the capture of another forbids to use it.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_is_capturing(int32_t device, void* stream, int32_t* capturing);
 // What was queued on `stream` until now comes before what `waiting` gets from now on.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_order(int32_t device, void* stream, void* waiting);

@@ -66,11 +66,26 @@ void check_launches() { check(cudaGetLastError(), "launch"); }
 
 namespace {
 
+// While a graph is captured somewhere in the process, this thread may make calls that are no part of it and
+// might wait for it: they would end the capture otherwise, and nothing here waits for a stream that is
+// captured.
+class BesideCaptures {
+ public:
+  BesideCaptures() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~BesideCaptures() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 // Runs `f` with a device as the current one.
 template <class F>
 int32_t on_device(int32_t device, F f) {
   return guarded([&] {
     const OnDevice current(device);
+    const BesideCaptures allowed;
     f();
   });
 }
@@ -138,14 +153,7 @@ int32_t tercet_cuda_device_of(const void* memory, int32_t* device) {
 }
 
 int32_t tercet_cuda_synchronise(int32_t device) {
-  return on_device(device, [&] {
-    // Elsewhere in the process a graph may be captured, of which this is no part.
-    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
-    check(cudaThreadExchangeStreamCaptureMode(&mode), "device");
-    const cudaError_t status = cudaDeviceSynchronize();
-    cudaThreadExchangeStreamCaptureMode(&mode);
-    check(status, "device");
-  });
+  return on_device(device, [&] { check(cudaDeviceSynchronize(), "device"); });
 }
 
 int32_t tercet_cuda_trim(int32_t device) {
@@ -157,7 +165,10 @@ int32_t tercet_cuda_allocate(int32_t device, uint64_t bytes, void** memory) {
 }
 
 int32_t tercet_cuda_free(int32_t device, void* memory) {
-  return on_device(device, [&] { check(cudaFree(memory), "memory of the device"); });
+  return on_device(device, [&] {
+    check(cudaDeviceSynchronize(), "device");  // cudaFree may do without
+    check(cudaFree(memory), "memory of the device");
+  });
 }
 
 int32_t tercet_cuda_allocate_on(int32_t device, uint64_t bytes, void* stream, void** memory) {
@@ -181,8 +192,10 @@ int32_t tercet_cuda_download(int32_t device, void* to, const void* from, uint64_
 int32_t tercet_cuda_is_capturing(int32_t device, void* stream, int32_t* capturing) {
   return on_device(device, [&] {
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(stream_of(stream), &status), "stream");
-    *capturing = status != cudaStreamCaptureStatusNone;
+    const cudaError_t asked = cudaStreamIsCapturing(stream_of(stream), &status);
+    if (asked != cudaErrorStreamCaptureImplicit) check(asked, "stream");
+    cudaGetLastError();
+    *capturing = asked != cudaSuccess || status != cudaStreamCaptureStatusNone;
   });
 }
 
