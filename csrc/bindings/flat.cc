@@ -70,6 +70,7 @@ void register_flat(py::module_& m) {
       .def("ids", [](const FlatIndex& index) { return ids_to_python(waiting([&] { return index.ids(); })); })
       .def("size", [](const FlatIndex& index) { return waiting([&] { return index.size(); }); })
       .def("bytes", [](const FlatIndex& index) { return waiting([&] { return index.bytes(); }); })
+      .def("limit", &FlatIndex::limit)
       .def("rescored",
            [](const FlatIndex& index) { return py::make_tuple(index.searched(), index.rescored()); });
 }

@@ -147,6 +147,7 @@ void register_multivector(py::module_& m) {
            py::arg("iterations"), py::arg("threads"), py::arg("steps"))
       .def("grow", &grow, py::arg("values"), py::arg("offsets"), py::arg("centroids"), py::arg("iterations"),
            py::arg("threads"))
+      .def("limit", &MultiVectorIndex::limit)
       .def("mean_residual",
            [](const MultiVectorIndex& index) { return waiting([&] { return index.mean_residual(); }); })
       .def("num_centroids",

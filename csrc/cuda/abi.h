@@ -1,8 +1,8 @@
 // What the library of CUDA kernels offers, in C: it is a file of its own, found and loaded at run time, so
-// that nothing else links CUDA. Pointers are to device memory unless they say otherwise. Calls return 0, or a
-// number of an error whose message tercet_cuda_error() has; they check sizes, not pointers. All work is
-// queued on the given stream, and nothing waits for it; only the functions that say so allocate or
-// synchronise.
+// that nothing else links CUDA. Pointers are to device memory unless they say otherwise. Calls return 0,
+// or 2 for want of memory, or 1 for all else, of which tercet_cuda_error() has the message; they check sizes,
+// not pointers. All work is queued on the given stream, and nothing waits for it; only the functions that say
+// so allocate or synchronise.
 #pragma once
 #include <stdint.h>
 
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define TERCET_CUDA_ABI 1
+#define TERCET_CUDA_ABI 2
 #define TERCET_CUDA_EXPORT __attribute__((visibility("default")))
 
 // Stored rows: `format` is a tercet::Format, the bytes are those of csrc/core/types.h,
@@ -93,10 +93,17 @@ TERCET_CUDA_EXPORT int32_t tercet_cuda_place_rows(const void* from, void* to, ui
 // ---- memory and streams
 
 TERCET_CUDA_EXPORT int32_t tercet_cuda_devices(int32_t* count);
+TERCET_CUDA_EXPORT int32_t tercet_cuda_capability(int32_t device, int32_t* major, int32_t* minor);
+// Which device some memory is of; -1: of none.
+TERCET_CUDA_EXPORT int32_t tercet_cuda_device_of(const void* memory, int32_t* device);
+// Waits for all that the device has been given.
+TERCET_CUDA_EXPORT int32_t tercet_cuda_synchronise(int32_t device);
+// Gives the system back what was freed in the order of streams.
+TERCET_CUDA_EXPORT int32_t tercet_cuda_trim(int32_t device);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_allocate(int32_t device, uint64_t bytes,
                                                 void** memory);             // may synchronise
-TERCET_CUDA_EXPORT int32_t tercet_cuda_free(int32_t device, void* memory);  // may synchronise
-// In the order of a stream.
+TERCET_CUDA_EXPORT int32_t tercet_cuda_free(int32_t device, void* memory);  // synchronises
+// In the order of a stream. While that is captured memory is the graph's, and it has to free it as well.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_allocate_on(int32_t device, uint64_t bytes, void* stream,
                                                    void** memory);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_free_on(int32_t device, void* memory, void* stream);
@@ -105,7 +112,8 @@ TERCET_CUDA_EXPORT int32_t tercet_cuda_upload(int32_t device, void* to, const vo
                                               void* stream);
 TERCET_CUDA_EXPORT int32_t tercet_cuda_download(int32_t device, void* to, const void* from, uint64_t bytes,
                                                 void* stream);
-TERCET_CUDA_EXPORT int32_t tercet_cuda_is_capturing(void* stream, int32_t* capturing);
+// The default stream counts as captured where the capture of another forbids to use it.
+TERCET_CUDA_EXPORT int32_t tercet_cuda_is_capturing(int32_t device, void* stream, int32_t* capturing);
 // What was queued on `stream` until now comes before what `waiting` gets from now on.
 TERCET_CUDA_EXPORT int32_t tercet_cuda_order(int32_t device, void* stream, void* waiting);
 // An event that has happened when all that was queued until now is done.

@@ -53,10 +53,10 @@ struct BoundPanels {
   int32_t* start;
   float* scales;
 
-  BoundPanels(Workspace& workspace, Format format, uint32_t dim, uint32_t panels)
-      : words(workspace.take<uint32_t>(uint64_t{panels} * words_of_panel(format, dim))),
-        start(workspace.take<int32_t>(uint64_t{panels} * kPanelRows)),
-        scales(workspace.take<float>(uint64_t{panels} * kPanelRows)) {}
+  BoundPanels(Workspace& workspace, Format format, uint32_t dim, uint64_t panels)
+      : words(workspace.take<uint32_t>(panels * words_of_panel(format, dim))),
+        start(workspace.take<int32_t>(panels * kPanelRows)),
+        scales(workspace.take<float>(panels * kPanelRows)) {}
 
   Panels view() const { return {words, start, scales, nullptr, 0}; }
   void bind(Format format, BindArguments arguments, uint32_t panels, Stream stream) const {

@@ -13,21 +13,46 @@ namespace {
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // or the next call would report it once more
+  if (status == cudaErrorMemoryAllocation) throw OutOfMemory();
   fail(ErrorKind::value, what, ": ", cudaGetErrorString(status));
 }
 
 }  // namespace
 
+namespace {
+
+// A function of the driver, which the runtime has loaded: nothing links it. Null: there is none.
+template <class F>
+F driver_function(const char* name) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result{};
+  constexpr unsigned kSince = 4000;
+  if (cudaGetDriverEntryPointByVersion(name, &found, kSince, cudaEnableDefault, &result) != cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  return result == cudaDriverEntryPointSuccess ? reinterpret_cast<F>(found) : nullptr;
+}
+
+struct Contexts {
+  int (*get)(void**) = driver_function<int (*)(void**)>("cuCtxGetCurrent");
+  int (*set)(void*) = driver_function<int (*)(void*)>("cuCtxSetCurrent");
+};
+
+const Contexts& contexts() {
+  static const Contexts found;
+  return found;
+}
+
+}  // namespace
+
 OnDevice::OnDevice(int32_t device) {
-  int current = 0;
-  check(cudaGetDevice(&current), "current device");
-  if (current == device) return;
+  if (contexts().get && contexts().get(&before_) != 0) before_ = nullptr;
   check(cudaSetDevice(device), "device");
-  before_ = current;
 }
 
 OnDevice::~OnDevice() {
-  if (before_ >= 0) cudaSetDevice(before_);
+  if (contexts().set) contexts().set(before_);
 }
 
 uint32_t multiprocessors() {
@@ -41,11 +66,26 @@ void check_launches() { check(cudaGetLastError(), "launch"); }
 
 namespace {
 
+// While a graph is captured somewhere in the process, this thread may make calls that are no part of it and
+// might wait for it: they would end the capture otherwise, and nothing here waits for a stream that is
+// captured.
+class BesideCaptures {
+ public:
+  BesideCaptures() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~BesideCaptures() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  BesideCaptures(const BesideCaptures&) = delete;
+  BesideCaptures& operator=(const BesideCaptures&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 // Runs `f` with a device as the current one.
 template <class F>
 int32_t on_device(int32_t device, F f) {
   return guarded([&] {
     const OnDevice current(device);
+    const BesideCaptures allowed;
     f();
   });
 }
@@ -84,9 +124,40 @@ using namespace tercet::cuda;
 int32_t tercet_cuda_devices(int32_t* count) {
   return guarded([&] {
     int found = 0;
-    check(cudaGetDeviceCount(&found), "devices");
+    const cudaError_t status = cudaGetDeviceCount(&found);
+    if (status == cudaErrorInsufficientDriver) {  // what the runtime says of no driver as well
+      cudaGetLastError();
+      tercet::fail(tercet::ErrorKind::value, "no CUDA driver, or one older than CUDA ", CUDART_VERSION / 1000,
+                   ".", CUDART_VERSION % 1000 / 10, " needs");
+    }
+    if (status != cudaErrorNoDevice) check(status, "devices");
+    cudaGetLastError();
     *count = found;
   });
+}
+
+int32_t tercet_cuda_capability(int32_t device, int32_t* major, int32_t* minor) {
+  return guarded([&] {
+    check(cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device), "device");
+    check(cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device), "device");
+  });
+}
+
+int32_t tercet_cuda_device_of(const void* memory, int32_t* device) {
+  return guarded([&] {
+    cudaPointerAttributes found{};
+    check(cudaPointerGetAttributes(&found, memory), "memory");
+    const bool theirs = found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
+    *device = theirs ? found.device : -1;
+  });
+}
+
+int32_t tercet_cuda_synchronise(int32_t device) {
+  return on_device(device, [&] { check(cudaDeviceSynchronize(), "device"); });
+}
+
+int32_t tercet_cuda_trim(int32_t device) {
+  return on_device(device, [&] { check(cudaMemPoolTrimTo(pool_of(device), 0), "memory of the device"); });
 }
 
 int32_t tercet_cuda_allocate(int32_t device, uint64_t bytes, void** memory) {
@@ -94,7 +165,10 @@ int32_t tercet_cuda_allocate(int32_t device, uint64_t bytes, void** memory) {
 }
 
 int32_t tercet_cuda_free(int32_t device, void* memory) {
-  return on_device(device, [&] { check(cudaFree(memory), "memory of the device"); });
+  return on_device(device, [&] {
+    check(cudaDeviceSynchronize(), "device");  // cudaFree may do without
+    check(cudaFree(memory), "memory of the device");
+  });
 }
 
 int32_t tercet_cuda_allocate_on(int32_t device, uint64_t bytes, void* stream, void** memory) {
@@ -115,11 +189,13 @@ int32_t tercet_cuda_download(int32_t device, void* to, const void* from, uint64_
   return on_device(device, [&] { copy(to, from, bytes, cudaMemcpyDeviceToHost, stream); });
 }
 
-int32_t tercet_cuda_is_capturing(void* stream, int32_t* capturing) {
-  return guarded([&] {
+int32_t tercet_cuda_is_capturing(int32_t device, void* stream, int32_t* capturing) {
+  return on_device(device, [&] {
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(stream_of(stream), &status), "stream");
-    *capturing = status != cudaStreamCaptureStatusNone;
+    const cudaError_t asked = cudaStreamIsCapturing(stream_of(stream), &status);
+    if (asked != cudaErrorStreamCaptureImplicit) check(asked, "stream");
+    cudaGetLastError();
+    *capturing = asked != cudaSuccess || status != cudaStreamCaptureStatusNone;
   });
 }
 

@@ -18,6 +18,7 @@ struct DocumentSizes {
         panels_each((queries.tokens + kPanelRows - 1) / kPanelRows),
         items(search.candidates ? search.each : documents.count),
         centroids(documents.codebook.codes ? static_cast<uint32_t>(documents.codebook.count) : 0) {}
+  uint64_t panels(uint32_t queries) const { return uint64_t{queries} * panels_each; }
 };
 
 void check(const TercetDocuments& documents, const TercetQueries& queries, const TercetSearch& search) {
@@ -37,21 +38,27 @@ void check(const TercetDocuments& documents, const TercetQueries& queries, const
   require(!search.by_id || documents.ids, "candidates: these documents have no ids on the device");
 }
 
-// One group of queries; with a workspace that only counts, how much that takes.
+// What a group of queries takes.
+struct DocumentMemory {
+  BoundPanels bound, for_centroids;
+  float* table;
+  float* scores;
+
+  DocumentMemory(const DocumentSizes& sizes, const TercetSearch& search, uint32_t count, Workspace& workspace)
+      : bound(workspace, sizes.format, sizes.dim, sizes.panels(count)),
+        for_centroids(workspace, Format::int8, sizes.dim, sizes.centroids ? sizes.panels(count) : 0),
+        table(workspace.take<float>(sizes.panels(count) * sizes.centroids * kPanelRows)),
+        scores(search.k ? workspace.take<float>(uint64_t{count} * sizes.items) : nullptr) {}
+};
+
+// One group of queries.
 void search_group(const TercetDocuments& given, const TercetQueries& queries, const TercetSearch& search,
                   uint32_t first, uint32_t count, const int64_t* candidates, Workspace workspace,
-                  uint64_t* used, Stream stream) {
+                  Stream stream) {
   const DocumentSizes sizes(given, queries, search);
-  const uint32_t panels = count * sizes.panels_each;
-  const bool residual = sizes.centroids > 0;
-  const BoundPanels bound(workspace, sizes.format, sizes.dim, panels);
-  const BoundPanels for_centroids(workspace, Format::int8, sizes.dim, residual ? panels : 0);
-  auto* const table =
-      residual ? workspace.take<float>(uint64_t{panels} * sizes.centroids * kPanelRows) : nullptr;
-  float* scores = search.k ? workspace.take<float>(uint64_t{count} * sizes.items) : nullptr;
-  if (used) *used = workspace.used();
-  if (workspace.counts()) return;
-  if (!scores) scores = search.scores + uint64_t{first} * sizes.items;
+  const auto panels = static_cast<uint32_t>(sizes.panels(count));
+  const auto [bound, for_centroids, table, own_scores] = DocumentMemory(sizes, search, count, workspace);
+  float* const scores = search.k ? own_scores : search.scores + uint64_t{first} * sizes.items;
 
   const uint32_t* const lengths = queries.lengths ? queries.lengths + first : nullptr;
   BindArguments arguments{};
@@ -68,7 +75,7 @@ void search_group(const TercetDocuments& given, const TercetQueries& queries, co
   MaxSimArguments scan{};
   scan.rows = checked_rows(given.tokens);
   scan.panels = bound.view();
-  if (residual) {
+  if (sizes.centroids) {
     for_centroids.bind(Format::int8, arguments, panels, stream);
     centroid_scores(
         {checked_rows(given.codebook), for_centroids.view(), bound.scales, sizes.dim, sizes.centroids, table},
@@ -102,11 +109,15 @@ void search(const TercetDocuments& documents, const TercetQueries& queries, cons
   check(documents, queries, search);
   const uint64_t listed = search.candidates && search.by_id ? uint64_t{queries.count} * search.each : 0;
   int64_t* const numbers = workspace.take<int64_t>(listed);
-  uint64_t each = 0;
-  search_group(documents, queries, search, 0, 1, nullptr, Workspace(nullptr, 0), &each, stream);
-  const auto group = static_cast<uint32_t>(std::clamp<uint64_t>(workspace.left() / each, 1, queries.count));
+  const DocumentSizes sizes(documents, queries, search);
+  const auto used = [&](uint32_t count) {
+    Workspace counting(nullptr, 0);
+    DocumentMemory(sizes, search, count, counting);
+    return counting.used();
+  };
+  const uint32_t group = largest_group(queries.count, workspace.left(), used);
   if (workspace.counts()) {
-    search_group(documents, queries, search, 0, group, nullptr, workspace, bytes, stream);
+    *bytes = workspace.used() + used(group);
     return;
   }
   if (listed) {
@@ -115,7 +126,7 @@ void search(const TercetDocuments& documents, const TercetQueries& queries, cons
   }
   for (uint32_t first = 0; first < queries.count; first += group) {
     search_group(documents, queries, search, first, std::min(group, queries.count - first),
-                 listed ? numbers : search.candidates, workspace, nullptr, stream);
+                 listed ? numbers : search.candidates, workspace, stream);
   }
   check_launches();
 }

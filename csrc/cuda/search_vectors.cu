@@ -30,17 +30,28 @@ void check(const TercetVectors& vectors, const TercetQueries& queries, const Ter
   require(!search.candidates, "candidates: single vectors have none");
 }
 
-// One group of queries; with a workspace that only counts, how much that takes.
+uint32_t panels_of(uint32_t queries) { return (queries + kPanelRows - 1) / kPanelRows; }
+
+// What a group of queries takes.
+struct VectorMemory {
+  BoundPanels bound;
+  float* bins;
+  uint32_t* numbers;
+  float* scores;
+
+  VectorMemory(const VectorSizes& sizes, uint64_t count, Workspace& workspace)
+      : bound(workspace, sizes.format, sizes.dim, panels_of(static_cast<uint32_t>(count))),
+        bins(workspace.take<float>(count * sizes.bins)),
+        numbers(workspace.take<uint32_t>(count * sizes.chosen)),
+        scores(workspace.take<float>(count * sizes.chosen * sizes.bin)) {}
+};
+
+// One group of queries.
 void search_group(const TercetVectors& given, const TercetQueries& queries, const TercetSearch& search,
-                  uint32_t first, uint32_t count, Workspace workspace, uint64_t* used, Stream stream) {
+                  uint32_t first, uint32_t count, Workspace workspace, Stream stream) {
   const VectorSizes sizes(given, search);
-  const uint32_t panels = (count + kPanelRows - 1) / kPanelRows;
-  const BoundPanels bound(workspace, sizes.format, sizes.dim, panels);
-  auto* const bins = workspace.take<float>(uint64_t{count} * sizes.bins);
-  auto* const numbers = workspace.take<uint32_t>(uint64_t{count} * sizes.chosen);
-  auto* const scores = workspace.take<float>(uint64_t{count} * sizes.chosen * sizes.bin);
-  if (used) *used = workspace.used();
-  if (workspace.counts()) return;
+  const uint32_t panels = panels_of(count);
+  const auto [bound, bins, numbers, scores] = VectorMemory(sizes, count, workspace);
 
   BindArguments arguments{};
   arguments.values = element_address(queries, uint64_t{first} * sizes.dim);
@@ -76,17 +87,23 @@ void search_group(const TercetVectors& given, const TercetQueries& queries, cons
 void search(const TercetVectors& vectors, const TercetQueries& queries, const TercetSearch& search,
             Workspace workspace, uint64_t* bytes, Stream stream) {
   check(vectors, queries, search);
-  uint64_t panel = 0;  // a group of one takes a panel as well
-  search_group(vectors, queries, search, 0, kPanelRows, Workspace(nullptr, 0), &panel, stream);
-  const uint64_t panels = std::max<uint64_t>(workspace.left() / panel, 1);
-  const auto group = static_cast<uint32_t>(std::min<uint64_t>(panels * kPanelRows, queries.count));
+  const VectorSizes sizes(vectors, search);
+  const auto queries_of = [&](uint32_t panels) {
+    return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{panels} * kPanelRows, queries.count));
+  };
+  const auto used = [&](uint32_t panels) {  // whole panels: a group of one takes as much of them
+    Workspace counting(nullptr, 0);
+    VectorMemory(sizes, queries_of(panels), counting);
+    return counting.used();
+  };
+  const uint32_t panels = largest_group(panels_of(queries.count), workspace.left(), used);
   if (workspace.counts()) {
-    search_group(vectors, queries, search, 0, group, workspace, bytes, stream);
+    *bytes = used(panels);
     return;
   }
+  const uint32_t group = queries_of(panels);
   for (uint32_t first = 0; first < queries.count; first += group) {
-    search_group(vectors, queries, search, first, std::min(group, queries.count - first), workspace, nullptr,
-                 stream);
+    search_group(vectors, queries, search, first, std::min(group, queries.count - first), workspace, stream);
   }
   check_launches();
 }

@@ -37,6 +37,7 @@ class FlatIndex {
   size_t size() const;
   size_t bytes() const;
   uint32_t dim() const { return store_.dim(); }
+  float limit() const;  // the largest magnitude that vectors and queries may have
   Metric metric() const { return metric_; }
   const char* codec() const { return store_.codec().name(); }
   // Queries that rescored, and rows they rescored, since the index was made.
@@ -80,8 +81,6 @@ class FlatIndex {
   // The best k of the contenders of one query by the originals.
   std::vector<Candidate> prove(const float* query, const std::vector<Candidate>& contenders, size_t k) const;
 
-  // The largest magnitude that vectors and queries may have.
-  float limit() const;
   void encode(size_t slot, const float* vector, float* scratch) noexcept;
   void bias_of(size_t slot, const float* vector) noexcept;
 

@@ -98,6 +98,7 @@ class MultiVectorIndex {
   Bytes bytes_by_part() const;
   size_t bytes() const { return bytes_by_part().total(); }
   uint32_t dim() const { return store_.dim(); }
+  float limit() const;  // the largest magnitude that vectors and queries may have
 
   // As those of FlatIndex.
   void save(const SaveTo& to) const;
@@ -111,8 +112,6 @@ class MultiVectorIndex {
   // New texts: room for them, and then, without failing, their slots for rows from `first_row` on.
   void make_room_for(size_t texts, size_t rows);
   void place(const std::vector<uint32_t>& slots, size_t first_row, const std::vector<size_t>& offsets);
-
-  float limit() const;  // the largest magnitude that vectors and queries may have
 
   const Codebook* list_codebook() const { return store_.codebook() ? store_.codebook() : codebook_.get(); }
   void train_lists(size_t threads);

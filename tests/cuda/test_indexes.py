@@ -13,7 +13,7 @@ import tercet
 from device_tensors import bfloat16_on_device, on_device
 from levels import same_bits
 from tercet import FlatIndex, Hits, MultiVectorIndex
-from tercet.cuda import DeviceHits
+from tercet.cuda import DeviceHits, search
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -139,6 +139,9 @@ def test_rerank(kind: type, rng: np.random.Generator) -> None:
         copy.rerank(queries, unknown, 2)
     with pytest.raises(ValueError, match="candidates: expected 3 rows"):
         copy.rerank(queries, candidates[:2], 2)
+    for searched in (index, copy):
+        with pytest.raises(TypeError, match="candidates: expected Hits of a search, got NoneType"):
+            searched.rerank(queries, None, 2)
 
 
 def test_rerank_on_the_device(rng: np.random.Generator) -> None:
@@ -152,6 +155,8 @@ def test_rerank_on_the_device(rng: np.random.Generator) -> None:
     assert same(fetched(copy.rerank(on_device(queries), on_device(given), 4)), want)
     assert same(copy.rerank(list(queries), on_device(given), 4), want)
     assert same(fetched(copy.rerank(on_device(queries), candidates_of(clean), 4)), want)
+    hits = copy.search(on_device(queries), 6)
+    assert same(fetched(copy.rerank(on_device(queries), hits, 4)), index.search(list(queries), 4, exact=True))
     with pytest.raises(ValueError, match=r"candidates: expected shape \[2, m\], got \[1, 6\]"):
         copy.rerank(on_device(queries), on_device(given[:1]), 4)
     with pytest.raises(ValueError, match="candidates: expected at most 4096"):
@@ -208,6 +213,58 @@ def test_bad_queries(queries: Array, kind: type[Exception], message: str) -> Non
         if np.isfinite(queries).all() and queries.dtype == F32:
             with pytest.raises((ValueError, TypeError), match=r"^queries: "):
                 copy.search(on_device(queries), 3)
+
+
+@pytest.mark.parametrize("codec", ["float32", "bfloat16", "int8", "int4", "residual2"])
+def test_queries_too_large_for_a_codec(codec: Any, rng: np.random.Generator) -> None:
+    flat, multi = (
+        FlatIndex(4, metric="dot", codec="int2" if "res" in codec else codec),
+        MultiVectorIndex(4, codec=codec),
+    )
+    multi.train(rng.standard_normal((1200, 4)).astype(F32), centroids=20) if "residual" in codec else None
+    queries = np.ones((3, 4), F32)
+    for index in (flat, multi):
+        index.add(rng.standard_normal((9, 4)).astype(F32))
+        copy = index.to_device()
+        for largest in (1e31, -3.4e38, 1e29, 1e13):
+            queries[1, 2] = largest
+            messages = []
+            for searched in (index, copy):
+                try:
+                    searched.search(queries, 2)
+                    messages.append("")
+                except ValueError as e:
+                    messages.append(str(e))
+            assert messages[0] == messages[1]
+            assert not messages[0] or messages[0].startswith("queries: row 1 has a magnitude of ")
+
+
+@pytest.mark.parametrize("form", ["hits", "device", "none"])
+def test_one_long_query_does_not_pad_the_others(
+    form: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tercet.cuda.search.PADDED_BYTES", 200 * 8 * 4)
+    index = MultiVectorIndex(8)
+    index.add([rng.standard_normal((n, 8)).astype(F32) for n in rng.integers(1, 9, 30)])
+    queries = [rng.standard_normal((n, 8)).astype(F32) for n in [1, 1, 300, *[1] * 20, 90, 90, 90]]
+    copy = index.to_device()
+    uploaded: list[int] = []
+    upload = search.upload
+    monkeypatch.setattr(search, "upload", lambda x, *rest: (uploaded.append(x.nbytes), upload(x, *rest))[1])
+    if form == "none":
+        assert same(copy.search(queries, 5), index.search(queries, 5, exact=True))
+    else:
+        ids = rng.permuted(np.tile(np.arange(30), (len(queries), 1)), axis=1)[:, :7]
+        want = index.rerank(queries, candidates_of(ids), 5)
+        given = on_device(ids) if form == "device" else candidates_of(ids)
+        assert same(copy.rerank(queries, given, 5), want)
+    assert max(uploaded) == 300 * 8 * 4
+
+
+def test_devices_are_numbered() -> None:
+    for device, kind in [(-1, ValueError), (1 << 32, ValueError), (True, TypeError), ("0", TypeError)]:
+        with pytest.raises(kind, match="device: expected "):
+            FlatIndex(4).to_device(device)  # type: ignore[arg-type]
 
 
 def test_queries_need_tokens() -> None:

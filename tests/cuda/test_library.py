@@ -39,7 +39,7 @@ def test_a_library_of_something_else(tmp_path: Path) -> None:
     path = Path(tercet._core.__file__)
     done = run_python(ASK, TERCET_CUDA_LIBRARY=str(path))
     assert done.stdout == (
-        f"False|{path}: expected the CUDA library of this version of tercet (ABI 1), got None\n"
+        f"False|{path}: expected the CUDA library of this version of tercet (ABI 2), got None\n"
     ), done.stderr
 
 
@@ -76,6 +76,10 @@ def test_a_driver_without_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.why_unavailable() == "there is no CUDA device"
     with pytest.raises(RuntimeError, match=r"tercet\.cuda: there is no CUDA device"):
         library.load()
+    monkeypatch.undo()
+    monkeypatch.setattr(library.Library, "capability", lambda self, device: (7, 5))
+    library._load.cache_clear()
+    assert library.why_unavailable() == "expected a device of compute capability 8.0 or more, got 7.5"
     monkeypatch.undo()
     library._load.cache_clear()
     assert library.why_unavailable() is None

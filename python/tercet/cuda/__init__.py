@@ -3,7 +3,8 @@
 ``index.to_device()`` copies a :class:`tercet.FlatIndex` or :class:`tercet.MultiVectorIndex` to a device, byte
 for byte as it is stored; :func:`maxsim` scores tensors that are there already. CUDA tensors of torch, cupy,
 jax and others are taken by DLPack or ``__cuda_array_interface__``, and results are given back the same way;
-work goes to the caller's stream, and nothing waits for it. None of these libraries is imported.
+work goes to the caller's stream, and nothing waits for it. None of these libraries is imported. Memory that
+calls need is kept for later ones; :func:`release_memory` gives it back.
 
 The kernels are in a library of their own, which a build with ``-Ccmake.define.TERCET_CUDA=ON`` has:
 :func:`is_available` tells whether there is one and a device to run it on, :func:`why_unavailable` why not.
@@ -13,6 +14,7 @@ No one has run them on a device yet: they are compiled for it, and tested by an 
 
 from tercet.cuda.indexes import DeviceFlatIndex, DeviceMultiVectorIndex
 from tercet.cuda.library import why_unavailable
+from tercet.cuda.memory import release_memory
 from tercet.cuda.scoring import maxsim
 from tercet.cuda.search import DeviceHits
 from tercet.cuda.tensors import DeviceArray
@@ -24,6 +26,7 @@ __all__ = [
     "DeviceMultiVectorIndex",
     "is_available",
     "maxsim",
+    "release_memory",
     "why_unavailable",
 ]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tercet import _core
 
-__all__ = ["CUDA", "Tensor", "capsule_of", "read_capsule"]
+__all__ = ["CUDA", "Tensor", "capsule_of", "check_contiguous", "element_bytes", "read_capsule"]
 
 CUDA = 2  # DLPack's number of such devices
 _CODES = {"float32": (2, 32), "float16": (2, 16), "bfloat16": (4, 16), "int64": (0, 64), "int32": (0, 32)}
@@ -76,6 +76,11 @@ def check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...], step: int
         if size > 1 and stride != step:
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {list(strides)}")
         step *= max(size, 1)
+
+
+def element_bytes(dtype: str) -> int:
+    """Return the bytes of an element."""
+    return _CODES[dtype][1] // 8
 
 
 def capsule_of(tensor: Tensor) -> Any:

@@ -8,20 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.arrays import as_float32, as_rows, as_tokens, check_dim
+from tercet.cuda.candidates import Listed, check_candidates, listed_candidates
+from tercet.cuda.dlpack import Tensor
 from tercet.cuda.library import Documents, Rows, Search, Vectors, load
-from tercet.cuda.memory import Held, upload
+from tercet.cuda.memory import upload
 from tercet.cuda.rows import FORMATS, DeviceIds, DeviceRows, id_order
 from tercet.cuda.search import (
     GivenQueries,
     Output,
+    check_capture,
+    check_values,
     hold_tensors,
     host_queries,
+    padded_groups,
     run,
     tensor_queries,
 )
-from tercet.cuda.tensors import as_tensor, is_on_device, stream_of
+from tercet.cuda.streams import Stream, stream_of
+from tercet.cuda.tensors import is_on_device
 from tercet.scoring import check_integer, check_k
-from tercet.types import Hits, check_hits
+from tercet.types import Hits
 
 if TYPE_CHECKING:
     from tercet.indexes import FlatIndex, MultiVectorIndex
@@ -38,8 +44,10 @@ class _DeviceIndex:
     def __init__(self, index: FlatIndex | MultiVectorIndex, device: int) -> None:
         self.device = check_integer(device, "device")
         self.dim, self.codec = index.dim, index.codec
-        self._held = Held(self.device)
-        load()
+        devices = load().devices()
+        if not 0 <= self.device < devices:
+            raise ValueError(f"device: expected 0 to {devices - 1}, got {self.device}")
+        self._limit = index._native.limit()
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -112,9 +120,10 @@ class DeviceFlatIndex(_DeviceIndex):
         Raises:
             ValueError: wrong dimensions, another device, ``k`` beyond 2048.
             TypeError: another dtype; a CUDA tensor where ids are strings.
-            RuntimeError: the stream is being captured, and the call needs memory that it does not have yet.
+            RuntimeError: the stream is being captured, and there is no ``out``, or something in host memory.
         """
         handle, count = stream_of(stream, self.device), check_k(k)
+        check_capture(self.device, handle, out, queries)
         if is_on_device(queries):
             self._ids.check_on_device()
             given = tensor_queries(queries, "queries", self.dim, 2, self.device, handle)
@@ -124,16 +133,18 @@ class DeviceFlatIndex(_DeviceIndex):
         check_dim(rows, self.dim, "queries")
         if len(rows.data) == 0:
             raise ValueError("queries: expected at least one row, got none")
-        given = host_queries(np.ascontiguousarray(as_float32(rows).data), None, self.device, handle)
+        values = np.ascontiguousarray(as_float32(rows).data)
+        check_values(values, self._limit)
+        given = host_queries(values, None, self.device, handle)
         return self._hits(self._run(given, count, handle, None))
 
-    def _run(self, given: GivenQueries, k: int, stream: int, out: Any) -> Output:
+    def _run(self, given: GivenQueries, k: int, stream: Stream, out: Any) -> Output:
         given.struct.normalised = self.metric == "cosine"
         output = Output((given.struct.count, k), out, self.device, stream, ids=True)
         search = Search(k=k, device=self.device)
         output.into(search)
         run("vectors", self._struct, given.struct, search, stream)
-        hold_tensors(self._held, stream, given.keeper, *output.tensors)
+        hold_tensors(self.device, stream, given.keeper, *output.tensors)
         return output
 
 
@@ -202,7 +213,7 @@ class DeviceMultiVectorIndex(_DeviceIndex):
         Raises:
             ValueError: wrong dimensions, another device, a query without tokens, ``k`` beyond 2048.
             TypeError: another dtype; a CUDA tensor where ids are strings.
-            RuntimeError: the stream is being captured, and the call needs memory that it does not have yet.
+            RuntimeError: the stream is being captured, and there is no ``out``, or something in host memory.
         """
         return self._answer(queries, None, check_k(k), stream, out)
 
@@ -211,62 +222,72 @@ class DeviceMultiVectorIndex(_DeviceIndex):
 
         Args:
             queries: as :meth:`search` takes them.
-            candidates: hits from anywhere, one row per query; or a CUDA tensor of ids ``int64[n, m]``, -1
-                where there is none, with ``m`` up to 4096, of which unknown ones do not count.
+            candidates: hits from anywhere, one row per query; or :class:`DeviceHits`, or a CUDA tensor of ids
+                ``int64[n, m]``, -1 where there is none. Of these ``m`` is up to 4096, and unknown ones do not
+                count.
             k: how many, at most 2048; more than there are candidates leaves places unfilled.
             stream: as of :meth:`search`, and so ``out``.
             out: where results go.
 
         Raises:
             KeyError: hits that are not in this index.
+            TypeError: candidates that are neither; and as :meth:`search`.
         """
+        candidates = check_candidates(candidates)
         return self._answer(queries, candidates, check_k(k), stream, out)
 
     def _answer(self, queries: Any, candidates: Any, k: int, stream: Any, out: Any) -> Any:
         handle = stream_of(stream, self.device)
+        inputs = (queries,) if candidates is None else (queries, candidates)
+        check_capture(self.device, handle, out, *inputs)
         if is_on_device(queries):
             self._ids.check_on_device()
             given = tensor_queries(queries, "queries", self.dim, 3, self.device, handle)
-            return self._run(given, candidates, k, handle, out).result
+            listed = listed_candidates(candidates, self._ids, given.struct.count, self.device, handle)
+            return self._run(given, listed, k, handle, out).result
         self._check_no_out(out)
         tokens = as_tokens(queries, "queries")
         check_dim(tokens.rows, self.dim, "queries")
         if len(tokens) == 0:
             raise ValueError("queries: expected at least one text, got none")
-        if candidates is not None and not is_on_device(candidates):
-            check_hits(candidates, tokens, "candidates")
-        given = host_queries(as_float32(tokens.rows).data, tokens.offsets, self.device, handle)
-        return self._hits(self._run(given, candidates, k, handle, None))
+        rows, offsets = as_float32(tokens.rows).data, tokens.offsets
+        check_values(rows, self._limit)
+        lengths = np.diff(offsets)
+        if not lengths.all():
+            raise ValueError(f"queries: query {np.argmin(lengths)} has no tokens")
+        listed = listed_candidates(candidates, self._ids, len(tokens), self.device, handle)
+        found = []
+        for first, last in padded_groups(lengths, self.dim):
+            begin, end = offsets[first], offsets[last]
+            given = host_queries(rows[begin:end], offsets[first : last + 1] - begin, self.device, handle)
+            found.append(self._hits(self._run(given, listed, k, handle, None, first)))
+        return Hits(*(np.concatenate(x) for x in zip(*((x.ids, x.scores) for x in found), strict=True)))
 
-    def _run(self, given: GivenQueries, candidates: Any, k: int, stream: int, out: Any) -> Output:
+    def _run(
+        self,
+        given: GivenQueries,
+        listed: Listed,
+        k: int,
+        stream: Stream,
+        out: Any,
+        first: int = 0,
+    ) -> Output:
+        """Queue a search for queries, of whose candidates those of ``first`` are the first."""
         count = given.struct.count
         search = Search(k=k, device=self.device)
-        listed: Any = None
-        if is_on_device(candidates):
-            self._ids.check_on_device()
-            listed = as_tensor(candidates, "candidates", self.device, stream, ("int64",))
-            if len(listed.shape) != 2 or listed.shape[0] != count or listed.shape[1] < 1:
-                raise ValueError(f"candidates: expected shape [{count}, m], got {list(listed.shape)}")
-            search.candidates, search.each, search.by_id = listed.pointer, listed.shape[1], 1
-        elif candidates is not None:
-            numbers = self._numbers(candidates, count)
-            listed = upload(numbers, self.device, stream)
-            search.candidates, search.each = listed.pointer, numbers.shape[1]
         output = Output((count, k), out, self.device, stream, ids=True)
         output.into(search)
+        uploaded = None
+        if isinstance(listed, Tensor):
+            search.each, search.by_id = listed.shape[1], 1
+            search.candidates = listed.pointer + first * search.each * 8
+        elif listed is not None:
+            uploaded = upload(listed[first : first + count], self.device, stream)
+            search.candidates, search.each = uploaded.pointer, listed.shape[1]
         run("documents", self._struct, given.struct, search, stream)
-        hold_tensors(self._held, stream, given.keeper, listed, *output.tensors)
+        hold_tensors(self.device, stream, given.keeper, listed, *output.tensors)
+        del uploaded  # until here: memory is given back in the order of the stream
         return output
-
-    def _numbers(self, candidates: Any, queries: int) -> npt.NDArray[np.int64]:
-        """Return the numbers of hits, of each query ascending, each once, and -1 behind them."""
-        if not isinstance(candidates, Hits) or len(candidates) != queries:
-            raise ValueError(f"candidates: expected hits of {queries} queries, got {candidates!r}")
-        rows = self._ids.numbers([[hit.id for hit in hits] for hits in candidates])
-        numbers = np.full((queries, max(1, *map(len, rows))), -1, np.int64)
-        for row, found in zip(numbers, rows, strict=True):
-            row[: len(found)] = found
-        return numbers
 
 
 def _code_rows(codes: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.uint8]:

@@ -13,7 +13,9 @@ from tercet import _core
 
 __all__ = ["Documents", "Library", "Queries", "Rows", "Search", "Vectors", "find", "load", "why_unavailable"]
 
-_ABI = 1
+_ABI = 2
+_NO_MEMORY = 2  # what a call returns for want of it
+_CAPABILITY = (8, 0)  # what kernels need
 _NAME = "libtercet_cuda.so"
 _VARIABLE = "TERCET_CUDA_LIBRARY"
 
@@ -90,13 +92,17 @@ _CALLS: dict[str, tuple[Any, ...]] = {
     "search_vectors": (POINTER(Vectors), POINTER(Queries), POINTER(Search), c_void_p),
     "place_rows": (c_void_p, c_void_p, c_uint64, c_uint32, c_uint32, c_int32, c_void_p),
     "devices": (POINTER(c_int32),),
+    "capability": (c_int32, POINTER(c_int32), POINTER(c_int32)),
+    "device_of": (c_void_p, POINTER(c_int32)),
+    "synchronise": (c_int32,),
+    "trim": (c_int32,),
     "allocate": (c_int32, c_uint64, POINTER(c_void_p)),
     "free": (c_int32, c_void_p),
     "allocate_on": (c_int32, c_uint64, c_void_p, POINTER(c_void_p)),
     "free_on": (c_int32, c_void_p, c_void_p),
     "upload": (c_int32, c_void_p, c_void_p, c_uint64, c_void_p),
     "download": (c_int32, c_void_p, c_void_p, c_uint64, c_void_p),
-    "is_capturing": (c_void_p, POINTER(c_int32)),
+    "is_capturing": (c_int32, c_void_p, POINTER(c_int32)),
     "order": (c_int32, c_void_p, c_void_p),
     "record": (c_int32, c_void_p, POINTER(c_void_p)),
     "has_happened": (c_int32, c_void_p, POINTER(c_int32)),
@@ -105,7 +111,7 @@ _CALLS: dict[str, tuple[Any, ...]] = {
 
 
 class Library:
-    """Calls into the library: ``library.call("free", ...)``; what fails raises ValueError."""
+    """Calls into the library: ``library.call("free", ...)``; what fails raises ValueError or MemoryError."""
 
     def __init__(self, path: Path) -> None:
         loaded = ctypes.CDLL(os.fspath(path))
@@ -126,9 +132,10 @@ class Library:
         self.max_k, self.max_candidates, self.max_dim = (limit.value for limit in limits)
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call a function; ValueError with its message if it fails."""
-        if self._calls[name](*arguments):
-            raise ValueError(self._error().decode())
+        """Call a function; ValueError with its message if it fails, MemoryError for want of memory."""
+        failed = self._calls[name](*arguments)
+        if failed:
+            raise (MemoryError if failed == _NO_MEMORY else ValueError)(self._error().decode())
 
     def stride(self, form: int, dim: int) -> int:
         """Return the bytes from row to row of a format."""
@@ -139,6 +146,12 @@ class Library:
         count = c_int32()
         self.call("devices", ctypes.byref(count))
         return count.value
+
+    def capability(self, device: int) -> tuple[int, int]:
+        """Return the compute capability of a device."""
+        major, minor = c_int32(), c_int32()
+        self.call("capability", device, ctypes.byref(major), ctypes.byref(minor))
+        return major.value, minor.value
 
 
 def find() -> Path | None:
@@ -159,10 +172,15 @@ def _load() -> Library | str:
         return f"this build of tercet has no {_NAME}: pip install with -Ccmake.define.TERCET_CUDA=ON makes it"
     try:
         library = Library(path)
-        count = library.devices()
+        found = [library.capability(device) for device in range(library.devices())]
     except (OSError, AttributeError, ValueError) as e:
         return str(e)
-    return library if count else "there is no CUDA device"
+    if not found:
+        return "there is no CUDA device"
+    if max(found) < _CAPABILITY:
+        had, wanted = (".".join(map(str, x)) for x in (max(found), _CAPABILITY))
+        return f"expected a device of compute capability {wanted} or more, got {had}"
+    return library
 
 
 def load() -> Library:

@@ -6,15 +6,15 @@ from typing import Any
 
 from tercet.cuda.dlpack import CUDA, Tensor
 from tercet.cuda.library import Documents, Rows, Search, load
-from tercet.cuda.memory import Buffer, Held
+from tercet.cuda.memory import Buffer
 from tercet.cuda.rows import FORMATS, check_dim
-from tercet.cuda.search import Output, hold_tensors, run, tensor_queries
-from tercet.cuda.tensors import as_tensor, stream_of
+from tercet.cuda.search import Output, check_capture, hold_tensors, run, tensor_queries
+from tercet.cuda.streams import Stream, stream_of
+from tercet.cuda.tensors import as_tensor, device_of_interface
 
 __all__ = ["maxsim"]
 
 _VECTOR = 16  # bytes that kernels load at once
-_held: dict[int, Held] = {}
 
 
 def maxsim(
@@ -53,6 +53,7 @@ def maxsim(
     """
     device = _device_of(documents)
     handle = stream_of(stream, device)
+    check_capture(device, handle, out)
     tokens = as_tensor(documents, "documents", device, handle, ("float32", "bfloat16"))
     if len(tokens.shape) != (3 if offsets is None else 2) or 0 in tokens.shape[1:]:
         expected = "[nd, tokens, dim]" if offsets is None else "[total, dim]"
@@ -65,8 +66,7 @@ def maxsim(
     lengths = _integers(query_lengths, "query_lengths", given.struct.count, "int32", device, handle)
     given.struct.lengths = None if lengths is None else lengths.pointer
 
-    placed, keeper = _placed(tokens, device, handle)
-    struct = Documents(tokens=placed)
+    struct = Documents()
     bounds = None
     if offsets is None:
         struct.count, struct.each = tokens.shape[:2]
@@ -79,11 +79,13 @@ def maxsim(
         struct.count = bounds.shape[0] - 1 if bounds else 0
         struct.begins, struct.ends = (bounds.pointer, bounds.pointer + 8) if bounds else (None, None)
     output = Output((given.struct.count, struct.count), out, device, handle, ids=False)
+    struct.tokens, keeper = _placed(
+        tokens, device, handle
+    )  # last: what is wrong is said before work is queued
     search = Search(k=0, device=device)
     output.into(search)
     run("documents", struct, given.struct, search, handle)
-    held = _held.setdefault(device, Held(device))
-    hold_tensors(held, handle, given.keeper, tokens, lengths, bounds, *output.tensors)
+    hold_tensors(device, handle, given.keeper, tokens, lengths, bounds, *output.tensors)
     del keeper  # until here: memory is given back in the order of the stream
     return output.result
 
@@ -95,11 +97,11 @@ def _device_of(x: Any) -> int:
         if int(kind) == CUDA:
             return int(number)
     elif hasattr(x, "__cuda_array_interface__"):
-        return 0
+        return device_of_interface(x, "documents")
     raise TypeError(f"documents: expected a CUDA tensor, got {type(x).__name__}; tercet.maxsim takes others")
 
 
-def _integers(x: Any, name: str, count: int | None, dtype: str, device: int, stream: int) -> Tensor | None:
+def _integers(x: Any, name: str, count: int | None, dtype: str, device: int, stream: Stream) -> Tensor | None:
     if x is None:
         return None
     tensor = as_tensor(x, name, device, stream, (dtype,))
@@ -114,7 +116,7 @@ def _integers(x: Any, name: str, count: int | None, dtype: str, device: int, str
     return tensor
 
 
-def _placed(tokens: Tensor, device: int, stream: int) -> tuple[Rows, Buffer | None]:
+def _placed(tokens: Tensor, device: int, stream: Stream) -> tuple[Rows, Buffer | None]:
     """Return rows as kernels read them, and the memory that they were copied to, if they had to be."""
     dim, form = tokens.shape[-1], FORMATS[tokens.dtype]
     count = 1
@@ -124,5 +126,5 @@ def _placed(tokens: Tensor, device: int, stream: int) -> tuple[Rows, Buffer | No
     if row_bytes == stride and tokens.pointer % _VECTOR == 0:
         return Rows(tokens.pointer, None, None, count, form, dim), None
     buffer = Buffer(device, count * stride, stream)
-    load().call("place_rows", tokens.pointer, buffer.pointer, count, form, dim, device, stream)
+    load().call("place_rows", tokens.pointer, buffer.pointer, count, form, dim, device, stream.handle)
     return Rows(buffer.pointer, None, None, count, form, dim), buffer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +11,25 @@ import numpy.typing as npt
 
 from tercet.cuda.dlpack import Tensor
 from tercet.cuda.library import Queries, Search, load
-from tercet.cuda.memory import Buffer, Held, is_capturing, upload, workspace
-from tercet.cuda.tensors import DeviceArray, as_tensor
+from tercet.cuda.memory import Buffer, held_on, upload, workspace
+from tercet.cuda.streams import Stream, is_capturing
+from tercet.cuda.tensors import DeviceArray, as_tensor, is_on_device
 
-__all__ = ["DeviceHits", "GivenQueries", "Output", "hold_tensors", "host_queries", "run", "tensor_queries"]
+__all__ = [
+    "DeviceHits",
+    "GivenQueries",
+    "Output",
+    "check_capture",
+    "check_values",
+    "hold_tensors",
+    "host_queries",
+    "padded_groups",
+    "run",
+    "tensor_queries",
+]
 
 _ELEMENTS = {"float32": 0, "bfloat16": 1, "float16": 2}
+PADDED_BYTES = 64 << 20  # of queries that are padded to one length at a time, if they are more than one
 
 
 class DeviceHits(NamedTuple):
@@ -32,7 +46,7 @@ class GivenQueries(NamedTuple):
     keeper: Any
 
 
-def tensor_queries(x: Any, name: str, dim: int, rank: int, device: int, stream: int) -> GivenQueries:
+def tensor_queries(x: Any, name: str, dim: int, rank: int, device: int, stream: Stream) -> GivenQueries:
     """Return a tensor ``[n, tokens, dim]``, of rank 2 ``[n, dim]``, as queries; one may lack its axis."""
     tensor = as_tensor(x, name, device, stream, tuple(_ELEMENTS))
     shape = tensor.shape
@@ -48,16 +62,13 @@ def tensor_queries(x: Any, name: str, dim: int, rank: int, device: int, stream: 
 
 
 def host_queries(
-    rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64] | None, device: int, stream: int
+    rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64] | None, device: int, stream: Stream
 ) -> GivenQueries:
     """Copy float32 rows to the device: one query each, or token by token the rows between offsets."""
-    _check_finite(rows)
     if offsets is None:
         values = upload(rows, device, stream)
         return GivenQueries(Queries(values.pointer, None, 0, len(rows), 1, 0), values)
     lengths = np.diff(offsets)
-    if not lengths.all():
-        raise ValueError(f"queries: query {np.argmin(lengths)} has no tokens")
     padded = np.zeros((len(lengths), int(lengths.max()), rows.shape[1]), np.float32)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = rows
     values, counts = upload(padded, device, stream), upload(lengths.astype(np.uint32), device, stream)
@@ -65,22 +76,49 @@ def host_queries(
     return GivenQueries(struct, (values, counts))
 
 
-def _check_finite(rows: npt.NDArray[np.float32]) -> None:
-    """ValueError names the first row with a value that is not finite."""
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise ValueError(f"queries: row {bad[0]} has a value that is not finite")
+def padded_groups(lengths: npt.NDArray[np.int64], dim: int) -> Iterator[tuple[int, int]]:
+    """Return ranges of queries that take ``PADDED_BYTES`` at most, padded to their longest, or are one."""
+    first, longest = 0, 0
+    for i, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if i > first and (i + 1 - first) * longest * dim * 4 > PADDED_BYTES:
+            yield first, i
+            first, longest = i, length
+    yield first, len(lengths)
+
+
+def check_values(rows: npt.NDArray[np.float32], limit: float) -> None:
+    """ValueError names the first row with a value that is not finite or larger than the limit of an index."""
+    largest = np.maximum(rows.max(axis=1, initial=0), -rows.min(axis=1, initial=0))
+    bad = np.flatnonzero(~(largest <= limit))
+    if not len(bad):
+        return
+    row, magnitude = bad[0], largest[bad[0]]
+    if not np.isfinite(magnitude):
+        raise ValueError(f"queries: row {row} has a value that is not finite")
+    raise ValueError(
+        f"queries: row {row} has a magnitude of {magnitude:g}, more than the {limit:g} that this codec and "
+        "metric can hold"
+    )
+
+
+def check_capture(device: int, stream: Stream, out: Any, *inputs: Any) -> None:
+    """RuntimeError where the stream is being captured, and the call is none that a graph can have."""
+    if not is_capturing(device, stream.handle):
+        return
+    if not all(map(is_on_device, inputs)):
+        raise RuntimeError("tercet.cuda: a graph cannot copy from host memory; pass CUDA tensors")
+    if out is None:
+        raise RuntimeError("tercet.cuda: a graph cannot allocate results; pass out=")
 
 
 class Output:
     """Where a search writes: new arrays, or tensors that a caller gives."""
 
-    def __init__(self, shape: tuple[int, int], out: Any, device: int, stream: int, *, ids: bool) -> None:
+    def __init__(self, shape: tuple[int, int], out: Any, device: int, stream: Stream, *, ids: bool) -> None:
         dtypes = ("int64", "float32") if ids else ("float32",)
         self.result: Any = out
         if out is None:
-            if is_capturing(stream):
-                raise RuntimeError("tercet.cuda: a graph cannot allocate results; pass out=")
             made = [DeviceArray(shape, dtype, device, stream) for dtype in dtypes]
             self.tensors = [array.tensor for array in made]
             self.result = DeviceHits(*made) if ids else made[0]
@@ -89,7 +127,8 @@ class Output:
         if len(given) != len(dtypes):
             raise ValueError(f"out: expected ids and scores, got {len(given)} tensors")
         self.tensors = [
-            as_tensor(x, "out", device, stream, (dtype,)) for x, dtype in zip(given, dtypes, strict=True)
+            as_tensor(x, "out", device, stream, (dtype,), written=True)
+            for x, dtype in zip(given, dtypes, strict=True)
         ]
         for tensor in self.tensors:
             if tensor.shape != shape:
@@ -102,18 +141,18 @@ class Output:
             search.ids = self.tensors[0].pointer
 
 
-def run(kind: str, struct: Any, queries: Queries, search: Search, stream: int) -> None:
+def run(kind: str, struct: Any, queries: Queries, search: Search, stream: Stream) -> None:
     """Queue a search of ``kind`` "documents" or "vectors" on a stream."""
     given = [ctypes.byref(x) for x in (struct, queries, search)]
     size = ctypes.c_uint64()
     load().call(f"{kind}_workspace", *given, ctypes.byref(size))
     with workspace(search.device, stream, size.value) as memory:
         search.workspace, search.workspace_bytes = memory, size.value
-        load().call(f"search_{kind}", *given, stream)
+        load().call(f"search_{kind}", *given, stream.handle)
 
 
-def hold_tensors(held: Held, stream: int, *keepers: Any) -> None:
+def hold_tensors(device: int, stream: Stream, *keepers: Any) -> None:
     """Keep tensors of others until the stream is done with them; memory of ours goes in its order anyhow."""
     tensors = [x for x in keepers if isinstance(x, Tensor) and not isinstance(x.keeper, Buffer)]
     if tensors:
-        held.hold(stream, tensors)
+        held_on(device).hold(stream, tensors)

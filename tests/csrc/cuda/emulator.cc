@@ -172,9 +172,13 @@ void meet_block() {
   meet(machine.block, machine.threads, [] {});
 }
 
+size_t launched = 0;
+size_t launches() { return launched; }
+
 void run(uint32_t grid_x, uint32_t grid_y, uint32_t threads, size_t shared_bytes,
          const std::function<void()>& kernel) {
   Machine& m = machine;
+  ++launched;
   if (threads % kLanes || threads > 1024 || grid_y > 65535 || !grid_x || !grid_y || shared_bytes > 48 << 10)
     stop("a launch that no device takes");
   while (m.fibers.size() < threads) m.fibers.push_back(std::make_unique<Fiber>());

@@ -38,6 +38,7 @@ void meet_block();
 void run_backwards(bool backwards);
 void run(uint32_t grid_x, uint32_t grid_y, uint32_t threads, size_t shared_bytes,
          const std::function<void()>& kernel);
+size_t launches();  // so far
 
 template <class T>
 struct Exchange {

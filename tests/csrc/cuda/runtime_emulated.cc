@@ -24,6 +24,21 @@ int32_t tercet_cuda_devices(int32_t* count) {
   return 0;
 }
 
+int32_t tercet_cuda_capability(int32_t, int32_t* major, int32_t* minor) {
+  *major = 8;
+  *minor = 0;
+  return 0;
+}
+
+int32_t tercet_cuda_device_of(const void*, int32_t* device) {
+  *device = 0;
+  return 0;
+}
+
+int32_t tercet_cuda_synchronise(int32_t) { return 0; }
+
+int32_t tercet_cuda_trim(int32_t) { return 0; }
+
 int32_t tercet_cuda_allocate(int32_t, uint64_t bytes, void** memory) {
   return guarded([&] {
     *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
@@ -54,7 +69,7 @@ int32_t tercet_cuda_download(int32_t, void* to, const void* from, uint64_t bytes
 }
 
 // The stream 0xca is being captured.
-int32_t tercet_cuda_is_capturing(void* stream, int32_t* capturing) {
+int32_t tercet_cuda_is_capturing(int32_t, void* stream, int32_t* capturing) {
   *capturing = reinterpret_cast<uintptr_t>(stream) == 0xca;
   return 0;
 }

@@ -253,6 +253,42 @@ TEST(cuda_less_workspace_gives_the_same) {
   CHECK(best[0].ids[24 * 5] >= 0);
 }
 
+// What pieces are rounded up by is not lost for each query again: a workspace of the size that is asked for
+// holds all queries, and a smaller one as many as it has room for.
+TEST(cuda_queries_are_answered_at_once_where_there_is_room) {
+  using tercet::cuda::emulator::launches;
+  std::mt19937 random(8);
+  const Stored rows(Format::int8, 40, 300, random);
+  const std::vector<float> values = normals(100 * 40, random);
+  const TercetVectors vectors{rows.rows(), nullptr, 0};
+  TercetQueries queries{values.data(), nullptr, kFloat32, 100, 1, 0};
+  size_t before = launches();
+  on_device(vectors, queries, 5);
+  CHECK(launches() - before == 5);
+
+  TercetDocuments documents{};
+  documents.tokens = rows.rows();
+  documents.count = 30;
+  documents.each = 10;
+  queries = {values.data(), nullptr, kFloat32, 25, 4, 0};
+  const auto launched = [&](uint32_t room) {
+    Output out(25, 5);
+    TercetQueries some = queries;
+    some.count = room;
+    uint64_t bytes = 0;
+    CHECK(tercet_cuda_documents_workspace(&documents, &some, &out.search, &bytes) == 0);
+    const Array<uint8_t> workspace(bytes);
+    out.search.workspace = workspace.get();
+    out.search.workspace_bytes = bytes;
+    before = launches();
+    CHECK(tercet_cuda_search_documents(&documents, &queries, &out.search, nullptr) == 0);
+    return launches() - before;
+  };
+  CHECK(launched(25) == 3);
+  CHECK(launched(13) == 2 * 3);
+  CHECK(launched(5) == 5 * 3);
+}
+
 TEST(cuda_calls_refuse_what_they_cannot_do) {
   std::mt19937 random(6);
   const Stored rows(Format::int8, 8, 10, random);
