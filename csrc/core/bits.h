@@ -30,13 +30,16 @@ class BitSet {
   void assign(const uint8_t* set, size_t size) {
     static_assert(std::endian::native == std::endian::little);
     words_.assign((size + 63) / 64, 0);
+    constexpr uint64_t kLow = 0x0101010101010101u;
     for (size_t w = 0; w < size / 64; ++w) {
-      uint64_t word = 0;
-      for (size_t i = 0; i < 64; i += 8) {  // a product moves the lowest bits of 8 bytes side by side
-        uint64_t bytes;
-        std::memcpy(&bytes, set + w * 64 + i, 8);
-        bytes = (((bytes & 0x7f7f7f7f7f7f7f7fu) + 0x7f7f7f7f7f7f7f7fu) | bytes) >> 7 & 0x0101010101010101u;
-        word |= (bytes * 0x0102040810204080u >> 56) << i;
+      uint64_t bytes[8], any = 0, word = 0;
+      std::memcpy(bytes, set + w * 64, 64);
+      for (const uint64_t eight : bytes) any |= eight;
+      for (size_t i = 0; any & ~kLow && i < 8; ++i) {  // as good as never: to 0 and 1
+        bytes[i] = (((bytes[i] & ~(kLow << 7)) + 0x7f * kLow) | bytes[i]) >> 7 & kLow;
+      }
+      for (size_t i = 0; i < 8; ++i) {  // a product moves the lowest bits of 8 bytes side by side
+        word |= (bytes[i] * 0x0102040810204080u >> 56) << 8 * i;
       }
       words_[w] = word;
     }
