@@ -44,6 +44,14 @@ def test_the_smallest_that_reaches_it(target: float) -> None:
         assert same_bits(by_target.scores, index.search(asked, 5, candidates=found).scores)
 
 
+def test_where_the_best_go_meanwhile_all_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled("int4")
+    with monkeypatch.context() as changed:
+        changed.setattr(token_recall, "_recall_of", lambda index, k, queries: lambda candidates: 0.4)
+        assert index.calibrate(0.9) == len(index)
+    assert index.calibrate(0.9) < len(index)  # found anew
+
+
 def test_what_is_measured() -> None:
     index, asked = filled("int8"), queries(60, 3)
     for candidates in (10, 40, 600):

@@ -28,8 +28,8 @@ class BiEncoder:
             CPU weights are float32 whatever the checkpoint holds.
         batch_size: texts per forward pass.
         precision: what the model computes documents in; None is the dtype of its weights. ``"auto"`` is
-            bfloat16 on a CPU that multiplies it (AVX512_BF16), which takes half the time or less, and float32
-            on another: vectors then differ a little between machines. Queries are few, and stay float32.
+            bfloat16 on a CPU that multiplies it (AVX512_BF16), which is much faster there, and float32 on
+            another: vectors then differ a little between machines. Queries are few, and stay float32.
         normalize: scale every vector to length 1.
         options: further keyword arguments of ``SentenceTransformer`` (``revision``, ``truncate_dim``,
             ``trust_remote_code``, ...), only for a name or a directory.

@@ -36,8 +36,8 @@ class ColBERT:
             CPU weights are float32 whatever the checkpoint holds.
         batch_size: texts per forward pass.
         precision: what the model computes documents in; None is the dtype of its weights. ``"auto"`` is
-            bfloat16 on a CPU that multiplies it (AVX512_BF16), which takes half the time or less, and float32
-            on another: vectors then differ a little between machines. Queries are few, and stay float32.
+            bfloat16 on a CPU that multiplies it (AVX512_BF16), which is much faster there, and float32 on
+            another: vectors then differ a little between machines. Queries are few, and stay float32.
         options: further keyword arguments of ``MultiVectorEncoder`` (``revision``, ``trust_remote_code``,
             ...), only for a name or a directory.
 

@@ -43,8 +43,8 @@ class CrossEncoder:
             ``"none"`` gives the raw logit; of two labels, their difference, whose sigmoid is that softmax.
             ``"model"`` is what the checkpoint asks for, one label only.
         precision: what the model computes in. ``"auto"`` is bfloat16 on a CPU that multiplies it
-            (AVX512_BF16), which takes a third of the time and moves logits by about 1 % of their spread, and
-            float32 on another; an accelerator takes the dtype of the weights.
+            (AVX512_BF16), which is much faster there and moves scores a little, and float32 on another CPU;
+            an accelerator takes the dtype of the weights.
         token_budget: padded tokens per forward pass; None chooses by device.
         max_length: tokens of a pair, at most the model's own limit, which is the default.
         options: further keyword arguments of ``sentence_transformers.CrossEncoder`` (``revision``, ...), only

@@ -42,9 +42,8 @@ def choose_precision(wanted: Precision | None, model: Any) -> str:
 def inference(model: Any, precision: str | None) -> Iterator[None]:
     """Run a model without gradients, its matrix products in ``precision`` if it is on the CPU.
 
-    Weights stay float32 and are rounded once a call (torch's autocast), which takes as long as some 30
-    tokens: what a model is does not depend on how it is run. Converted for good it would be 4 % faster,
-    measured, with twice the error.
+    Weights stay float32 and are rounded once a call (torch's autocast): what a model is does not depend on
+    how it is run. Converted for good it would be 4 % faster, measured, with twice the error.
     """
     import torch
 
