@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tercet.scoring import check_k
 
-__all__ = ["Stopping", "check_depths", "check_stopping", "ordered"]
+__all__ = ["BATCH", "Stopping", "check_depths", "check_stopping", "ordered"]
 
 BATCH = 16  # candidates between two looks whether to stop: about one forward pass of a cross-encoder on a CPU
 

@@ -16,16 +16,20 @@ from tercet.tables import text_table
 from tercet.types import Hits
 
 __all__ = [
+    "EXPLANATION_COLUMNS",
     "Explanation",
     "Role",
     "Token",
     "TokenMatch",
     "align",
     "explanation",
+    "explanation_rows",
     "explanation_table",
     "role_of",
     "words_of",
 ]
+
+EXPLANATION_COLUMNS = ("query token", "document token", "similarity", "share", "context")
 
 _AROUND = 3  # tokens of context on either side
 
@@ -159,9 +163,9 @@ def align(
     ]
 
 
-def explanation_table(matches: Sequence[TokenMatch]) -> str:
-    """Return matches as a table for people; tokens that stand for no text say what they are."""
-    rows = [
+def explanation_rows(matches: Sequence[TokenMatch]) -> list[tuple[str, ...]]:
+    """Return matches as rows of a table with :data:`EXPLANATION_COLUMNS`."""
+    return [
         (
             _named(m.query, m.query_role),
             _named(m.document, m.document_role),
@@ -171,7 +175,11 @@ def explanation_table(matches: Sequence[TokenMatch]) -> str:
         )
         for m in matches
     ]
-    table = text_table(("query token", "document token", "similarity", "share", "context"), rows, "<<>>")
+
+
+def explanation_table(matches: Sequence[TokenMatch]) -> str:
+    """Return matches as a table for people; tokens that stand for no text say what they are."""
+    table = text_table(EXPLANATION_COLUMNS, explanation_rows(matches), "<<>>")
     if not any(m.query_role for m in matches):
         return table
     share = sum(m.share for m in matches if m.query_role)
