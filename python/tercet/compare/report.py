@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from tercet.chain import BATCH
@@ -22,12 +23,12 @@ def text_report(comparison: Comparison) -> str:
     """Return what is printed."""
     rows = summary(comparison)
     parts = [
-        "\n".join([_head(comparison), *_facts(comparison)]),
+        _wrapped([_head(comparison), *_facts(comparison)]),
         text_table(*_table(rows), SIDES),
     ]
     if len(rows) > 1:
         parts.append(text_table(_DIFFERENCES, differences(rows), "<<>>"))
-    parts.append("\n".join([*_settings(comparison, rows), *NOTES]))
+    parts.append(_wrapped([*_settings(comparison, rows), *NOTES]))
     return "\n\n".join(parts)
 
 
@@ -57,6 +58,10 @@ def _table(rows: list[Row]) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Return header and rows; without a cross-encoder, nobody reads texts."""
     width = len(COLUMNS) if any(row.read for row in rows) else len(COLUMNS) - 1
     return COLUMNS[:width], [cells(row)[:width] for row in rows]
+
+
+def _wrapped(lines: Sequence[str]) -> str:
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in lines)
 
 
 def _head(comparison: Comparison) -> str:
