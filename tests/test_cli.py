@@ -230,7 +230,7 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert run(capsys, *args)[0] == 2
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for verb in ("demo", "index", "remove", "search", "info"):
+    for verb in ("demo", "index", "remove", "search", "explain", "compare", "info"):
         assert verb in out
 
 

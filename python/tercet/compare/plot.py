@@ -17,6 +17,8 @@ _WIDTH, _HEIGHT = 860.0, 520.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 30.0, 64.0, 62.0
 _LARGEST, _LEAST = 30.0, 3.0  # radius of the largest bubble, and of one too small to be seen
 _SIZE = 12.0  # of labels
+# Where a label may stand beside a bubble, in radii
+_AROUND = tuple((float(dx), dy) for dx in (1, -1) for dy in (0.0, -0.5, 0.5)) + ((0.0, -1.0), (0.0, 1.0))
 _DOT = 11.0  # room for the dot before one
 
 
@@ -125,22 +127,23 @@ def _draw_label(
 ) -> None:
     """Write a label near its bubble where it hides nothing, with a dot of its colour, and a line to it."""
     width, height = text_width(label, _SIZE) + _DOT, _SIZE + 4
-    best, least = (Box(x, y, width, height), 1, 0.0), math.inf
+    best, least = (Box(x, y, width, height), 1.0, 0.0, 0.0), math.inf
     for distance in (6.0, 16.0, 28.0, 42.0, 58.0, 76.0, 96.0, 120.0):
         reach = radius + distance
-        for dx, dy in ((1, 0), (1, -0.5), (1, 0.5), (-1, 0), (-1, -0.5), (-1, 0.5), (0, -1), (0, 1)):
+        for dx, dy in _AROUND:
             left = x + dx * reach - (0 if dx > 0 else width if dx < 0 else width / 2)
             box = Box(left, y + dy * reach - height / 2, width, height)
             crossed = sum(_overlap(box, line) for line in grid)
             cost = distance + sum(_overlap(box, other) for other in taken) + crossed / 8 + 10 * _outside(box)
             if cost < least:
-                best, least = (box, dx, distance), cost
-    box, dx, distance = best
+                best, least = (box, dx, dy, distance), cost
+    box, dx, dy, distance = best
     taken.append(box)
     middle = box.y + height / 2
     dot, near = (box.x + box.width - 3, box.x + box.width + 2) if dx < 0 else (box.x + 3, box.x - 2)
     if distance > 10:
-        picture.add(Line(x, y, near if dx else x, middle, colour, 1.0, 0.9))
+        end = (near, middle) if dx else (x, box.y if dy > 0 else box.y + height)
+        picture.add(Line(x, y, *end, colour, 1.0, 0.9))
     anchor: Anchor = "end" if dx < 0 else "start"
     text = box.x + box.width - _DOT if dx < 0 else box.x + _DOT
     picture.add(Dot(dot, middle, 3, colour), Text(text, middle + 4.5, label, _SIZE, anchor=anchor))

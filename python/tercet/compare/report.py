@@ -87,7 +87,8 @@ def _facts(comparison: Comparison) -> list[str]:
 def _settings(comparison: Comparison, rows: list[Row]) -> list[str]:
     """Return lines about how many candidates the arms pass on."""
     lines = []
-    depths = {m.arm.name: m.arm.depths for m in comparison.measured if m.arm.depths}
+    reranking = [m.arm for m in comparison.measured if m.arm.depths and m.arm.stopping is None]
+    depths = {arm.name: arm.depths for arm in reranking}
     if depths:
         named = ", ".join(f"{name} {' and '.join(map(str, each))}" for name, each in depths.items())
         lines.append(f"Candidates that are ordered anew: {named}; the others follow in the order before.")

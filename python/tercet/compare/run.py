@@ -207,7 +207,7 @@ def _described_reranker(reranker: Any) -> str:
 def _machine() -> str:
     """Return the level of instructions, threads and versions, in a line."""
     facts = machine_facts()
-    threads = f"{facts['threads']} threads"
+    threads = f"threads: tercet {facts['threads']}"
     torch = sys.modules.get("torch")  # which a stage may have loaded; the numbers are for its threads too
     if torch is not None:
         threads += f", torch {torch.get_num_threads()}"
