@@ -17,8 +17,12 @@ _WIDTH, _HEIGHT = 860.0, 520.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 30.0, 64.0, 62.0
 _LARGEST, _LEAST = 30.0, 3.0  # radius of the largest bubble, and of one too small to be seen
 _SIZE = 12.0  # of labels
-# Where a label may stand beside a bubble, in radii
-_AROUND = tuple((float(dx), dy) for dx in (1, -1) for dy in (0.0, -0.5, 0.5)) + ((0.0, -1.0), (0.0, 1.0))
+# Directions in which a label may stand from its bubble
+_AROUND = (
+    *((across, down) for across in (1.0, -1.0) for down in (0.0, -0.5, 0.5)),
+    (0.0, -1.0),
+    (0.0, 1.0),
+)
 _DOT = 11.0  # room for the dot before one
 
 
