@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
@@ -13,6 +14,7 @@ from tercet.explain import Token
 DIM = 32
 
 
+@functools.cache
 def word_vector(word: str) -> npt.NDArray[np.float32]:
     """A unit vector that a word alone decides."""
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")

@@ -13,6 +13,7 @@ import pytest
 import tercet
 from fakes import BagOfWords, LongestFirst, WordVectors
 from tercet import cli, encoders, retriever
+from tercet.commands import about, loading
 
 DOCS = [
     {"_id": "ä1", "title": "Cats", "text": "cats sleep all day", "year": 2020},
@@ -29,7 +30,7 @@ def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_recorded(record: dict[str, Any]) -> Any:
         return load(None, "single" if record["name"] == "fake" else "multi")
 
-    monkeypatch.setattr(cli, "_encoder", load)
+    monkeypatch.setattr(loading, "load_encoder", load)
     monkeypatch.setattr(retriever, "load_recorded", load_recorded)
 
 
@@ -229,7 +230,7 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert run(capsys, *args)[0] == 2
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for verb in ("demo", "index", "remove", "search", "info"):
+    for verb in ("demo", "index", "remove", "search", "explain", "compare", "info"):
         assert verb in out
 
 
@@ -285,7 +286,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     def interrupted(args: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_info", interrupted)
+    monkeypatch.setattr(about, "_info", interrupted)
     assert run(capsys, "info")[0] == 130
 
 

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 import tercet
+from tercet.compare.arms import Indexes, Query
 from tercet.comparison import (
     BATCH,
-    Arm,
-    Indexes,
-    Query,
+    Shown,
     encode,
     encode_documents,
     encode_queries,
@@ -76,7 +75,7 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
     grown = encode_documents(model.model, collection.documents, steps, quiet=quiet)
     seconds = time.perf_counter() - begun
     queries, encoding = encode_queries(model.model, list(collection.queries.values()))
-    arms = make_arms(grown[-1], queries, collection.documents, reranker)
+    arms = make_arms(grown[-1], queries, reranker)
     print(f"Computed ahead, once: {seconds:.1f} s for {size:,} documents ({size / seconds:.0f} a second)\n")
     _print_quality(collection, arms, grown[-1], queries, encoding)
     _print_work(arms)
@@ -111,7 +110,7 @@ def _affordable(collection: JudgedCollection, model: Any) -> JudgedCollection:
 
 def _print_quality(
     collection: JudgedCollection,
-    arms: list[Arm],
+    arms: list[Shown],
     indexes: Indexes,
     queries: list[Query],
     encoding: list[float],
@@ -119,24 +118,22 @@ def _print_quality(
     places = {document.id: place for place, document in enumerate(collection.documents)}
     size = len(places)
     rows, quality = [], []
-    for arm in arms:
-        found = []
+    for shown in arms:
+        ranked, found = shown.arm, []
         for query, grades in zip(queries, collection.grades.values(), strict=True):
             judged = {places[document]: grade for document, grade in grades.items()}
-            # A stage that passes on few candidates leaves the order of all others to the stage before it
-            ranking = arm.search(query, indexes, size, list(judged))
-            ranking += arms[0].search(query, indexes, size, list(judged))
-            found.append(ndcg(list(dict.fromkeys(i for i in ranking if i in judged)), judged))
-        searching = times(arm, queries, indexes)
+            ranking = ranked.search(query, indexes, size).places
+            found.append(ndcg([place for place in ranking if place in judged], judged))
+        searching = times(ranked, queries, indexes)
         both = [a + b for a, b in zip(searching, encoding, strict=False)]
         quality.append(np.array(found))
         rows.append(
             (
-                arm.name,
+                shown.name,
                 f"{np.mean(found):.4f}",
                 f"{statistics.median(searching):.2f}",
                 f"{statistics.median(both):.2f}",
-                f"{arm.stored(indexes) / size:,.0f}",
+                f"{ranked.stored(indexes) / size:,.0f}",
             )
         )
     rows.append(("in random order", f"{_by_chance(collection):.4f}", "", "", ""))
@@ -168,19 +165,19 @@ def _by_chance(collection: JudgedCollection) -> float:
     return statistics.mean(shuffles)
 
 
-def _print_work(arms: list[Arm]) -> None:
+def _print_work(arms: list[Shown]) -> None:
     rows = [(arm.name, arm.ahead, arm.per_query) for arm in arms]
     print(text_table(("", "computed ahead, per document", "computed per query (mean)"), rows))
     print()
 
 
-def _print_growth(arms: list[Arm], steps: list[int], grown: list[Indexes], queries: list[Query]) -> None:
+def _print_growth(arms: list[Shown], steps: list[int], grown: list[Indexes], queries: list[Query]) -> None:
     rows = []
-    for arm in arms:
-        cells = [arm.name]
+    for shown in arms:
+        cells = [shown.name]
         for indexes in grown:
-            median = statistics.median(times(arm, queries, indexes))
-            cells.append(f"{median:.2f} ms  {arm.stored(indexes) / 1e6:6.1f} MB")
+            median = statistics.median(times(shown.arm, queries, indexes))
+            cells.append(f"{median:.2f} ms  {shown.arm.stored(indexes) / 1e6:6.1f} MB")
         rows.append(cells)
     header = ["", *(f"{step:,} documents" for step in steps)]
     print("How the cost grows with the corpus (search, median per query; vectors stored):")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-
-from tercet.documents import Document
-
 __all__ = [
     "Encoder",
     "Reranker",
@@ -16,7 +12,6 @@ __all__ = [
     "check_reranker",
     "describe",
     "load_recorded",
-    "reranked",
     "same_model",
 ]
 
@@ -46,7 +41,7 @@ class Encoder(Protocol):
 
 
 class Reranker(Protocol):
-    """:class:`tercet.models.CrossEncoder`, or an object of your own."""
+    """:class:`tercet.models.CrossEncoder`, :class:`tercet.models.ColBERT`, or an object of your own."""
 
     def score(self, query: str, texts: Any, /) -> Any:
         """Return one number per text, larger is better."""
@@ -123,18 +118,3 @@ def load_recorded(fingerprint: dict[str, Any]) -> Encoder:
     if kind == "ColBERT.from_biencoder":
         return models.ColBERT.from_biencoder(name)
     raise ValueError(f"cannot load {describe(fingerprint)} by itself; pass it as encoder=")
-
-
-def reranked(
-    rerank: Reranker, query: str, found: list[tuple[Document, float]]
-) -> list[tuple[Document, float]]:
-    """Order what was found by the reranker's scores; equal ones stay as they were."""
-    if not found:
-        return []
-    scores = np.asarray(rerank.score(query, [document.content for document, _ in found]), np.float32)
-    if scores.shape != (len(found),) or np.isnan(scores).any():
-        raise ValueError(
-            f"expected {len(found)} scores from {type(rerank).__name__}, got shape {list(scores.shape)}"
-            + (" with NaN" if np.isnan(scores).any() else "")
-        )
-    return [(found[i][0], float(scores[i])) for i in np.argsort(-scores, kind="stable")]

@@ -6,12 +6,30 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from tercet.arrays import as_float32, as_tokens
+from tercet.documents import Document
 from tercet.indexes import MultiVectorIndex
+from tercet.scoring import maxsim_grid
 from tercet.tables import text_table
 from tercet.types import Hits
 
-__all__ = ["Role", "Token", "TokenMatch", "align", "explain", "explanation_table", "role_of"]
+__all__ = [
+    "EXPLANATION_COLUMNS",
+    "Explanation",
+    "Role",
+    "Token",
+    "TokenMatch",
+    "align",
+    "explanation",
+    "explanation_rows",
+    "explanation_table",
+    "role_of",
+    "words_of",
+]
+
+EXPLANATION_COLUMNS = ("query token", "document token", "similarity", "share", "context")
 
 _AROUND = 3  # tokens of context on either side
 
@@ -62,8 +80,36 @@ class TokenMatch(NamedTuple):
     document_role: Role
 
 
-def explain(encoder: Any, query: str, text: str, index: MultiVectorIndex, id: int) -> list[TokenMatch]:
-    """Return for every query token its best match in a text, whose vectors an index has under ``id``.
+class Explanation(NamedTuple):
+    """How the tokens of a query and of a document compare.
+
+    Attributes:
+        query: the text.
+        document: the document.
+        query_tokens: one string or :class:`Token` per vector of the query.
+        document_tokens: likewise of the document.
+        grid: ``float32[query tokens, document tokens]``, the similarities of the query's vectors and those
+            that are stored, decoded. A codec of few bits scores a little differently: the matches have that.
+        matches: for each query token its best match; their similarities add up to the score.
+    """
+
+    query: str
+    document: Document
+    query_tokens: list[str]
+    document_tokens: list[str]
+    grid: npt.NDArray[np.float32]
+    matches: list[TokenMatch]
+
+    @property
+    def score(self) -> float:
+        """The MaxSim of the two texts."""
+        return float(sum(match.similarity for match in self.matches))
+
+
+def explanation(
+    encoder: Any, query: str, document: Document, index: MultiVectorIndex, id: int
+) -> Explanation:
+    """Return how a query compares with a document, whose vectors an index has under ``id``.
 
     Raises:
         TypeError: the encoder has no ``tokens``.
@@ -72,12 +118,15 @@ def explain(encoder: Any, query: str, text: str, index: MultiVectorIndex, id: in
     tokens = getattr(encoder, "tokens", None)
     if tokens is None:
         raise TypeError(f"explain needs an encoder with tokens(text, kind), got {type(encoder).__name__}")
-    stored, names = index.get(id)[0], tokens(text, "document")
+    stored, names = index.get(id)[0], tokens(document.content, "document")
     if len(names) != len(stored):
         raise ValueError(f"expected a token for each of {len(stored)} document vectors, got {len(names)}")
     hit = Hits(np.array([[id]]), np.zeros((1, 1), np.float32))
-    (matches,) = index.explain(encoder.encode_query([query]), hit)
-    return align(matches.document_tokens[0], matches.scores[0], tokens(query, "query"), names)
+    vectors, asked = as_tokens(encoder.encode_query([query]), "query"), tokens(query, "query")
+    (found,) = index.explain(vectors, hit)
+    matches = align(found.document_tokens[0], found.scores[0], asked, names)
+    grid = maxsim_grid(as_float32(vectors.rows).data, stored)
+    return Explanation(query, document, list(asked), list(names), grid, matches)
 
 
 def align(
@@ -114,9 +163,9 @@ def align(
     ]
 
 
-def explanation_table(matches: Sequence[TokenMatch]) -> str:
-    """Return matches as a table for people; tokens that stand for no text say what they are."""
-    rows = [
+def explanation_rows(matches: Sequence[TokenMatch]) -> list[tuple[str, ...]]:
+    """Return matches as rows of a table with :data:`EXPLANATION_COLUMNS`."""
+    return [
         (
             _named(m.query, m.query_role),
             _named(m.document, m.document_role),
@@ -126,7 +175,11 @@ def explanation_table(matches: Sequence[TokenMatch]) -> str:
         )
         for m in matches
     ]
-    table = text_table(("query token", "document token", "similarity", "share", "context"), rows, "<<>>")
+
+
+def explanation_table(matches: Sequence[TokenMatch]) -> str:
+    """Return matches as a table for people; tokens that stand for no text say what they are."""
+    table = text_table(EXPLANATION_COLUMNS, explanation_rows(matches), "<<>>")
     if not any(m.query_role for m in matches):
         return table
     share = sum(m.share for m in matches if m.query_role)
@@ -139,7 +192,18 @@ def _named(token: str, role: Role) -> str:
 
 def _joined(tokens: Sequence[str]) -> str:
     """Join word pieces (``tar ##dive``) or sentence pieces (``▁tar dive``) to words; drop what is no text."""
-    words = [token for token in tokens if not role_of(token)]
-    if any(word.startswith(("▁", "Ġ")) for word in words):
-        return "".join(words).replace("▁", " ").replace("Ġ", " ").strip()
-    return " ".join(words).replace(" ##", "").removeprefix("##")
+    return "".join(text for token, text in words_of(tokens) if not role_of(token)).strip()
+
+
+def words_of(tokens: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each token with what it is in running text: its string, with a space before a new word."""
+    pieces = any(not role_of(token) and token.startswith(("▁", "Ġ")) for token in tokens)
+
+    def text(token: str) -> str:
+        if role_of(token):
+            return f" {token.strip()}"
+        if pieces:
+            return token.replace("▁", " ").replace("Ġ", " ")
+        return token.removeprefix("##") if token.startswith("##") else f" {token}"
+
+    return [(token, text(token)) for token in tokens]

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from tercet.documents import parse
 
-__all__ = ["number_of_records", "open_text", "records"]
+__all__ = ["number_of_records", "numbered", "open_text", "records"]
 
 
 def open_text(name: str) -> contextlib.AbstractContextManager[IO[str]]:
@@ -34,21 +34,26 @@ def number_of_records(name: str) -> int | None:
         return sum(1 for line in lines if line.strip())
 
 
-def records(lines: IO[str], name: str) -> Iterator[Any]:
-    """Yield the document of each line of a JSONL file; errors name the line."""
-    number, place = 1, 0
+def numbered(lines: IO[str], name: str) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each line that is not blank; errors name the line."""
+    number = 0
     try:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
                     item = json.loads(line)
                 except ValueError as e:
-                    raise ValueError(f"not JSON: {e}") from None
-                parse(item, place, place)
-                place += 1
-                yield item
-            number += 1
+                    raise ValueError(f"{name}, line {number}: not JSON: {e}") from None
+                yield number, item
     except UnicodeDecodeError as e:
-        raise ValueError(f"{name}, line {number} or later: not UTF-8: {e}") from None
-    except (TypeError, ValueError) as e:
-        raise type(e)(f"{name}, line {number}: {e}") from None
+        raise ValueError(f"{name}, line {number + 1} or later: not UTF-8: {e}") from None
+
+
+def records(lines: IO[str], name: str) -> Iterator[Any]:
+    """Yield the document of each line of a JSONL file; errors name the line."""
+    for place, (number, item) in enumerate(numbered(lines, name)):
+        try:
+            parse(item, place, place)
+        except (TypeError, ValueError) as e:
+            raise type(e)(f"{name}, line {number}: {e}") from None
+        yield item

@@ -50,12 +50,12 @@ def ndcg(ranking: Sequence[Hashable], grades: Mapping[Any, int], k: int = 10) ->
 
     Args:
         ranking: document ids, best first.
-        grades: grade by document id; others count as 0.
+        grades: grade by document id; others, and grades below 0, count as 0.
         k: how many ranks count.
     """
 
     def gain(values: Sequence[int]) -> float:
-        return math.fsum(value / math.log2(rank + 2) for rank, value in enumerate(values[:k]))
+        return math.fsum(max(value, 0) / math.log2(rank + 2) for rank, value in enumerate(values[:k]))
 
     ideal = gain(sorted(grades.values(), reverse=True))
     return gain([grades.get(document, 0) for document in ranking[:k]]) / ideal if ideal else 0.0

@@ -6,48 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal
 
 from tercet.change import Index
 from tercet.collection import Collection
 from tercet.directory import Manifest
 from tercet.documents import check_id, check_ids, parse_all
-from tercet.encoders import (
-    Encoder,
-    Reranker,
-    check_encoder,
-    check_queries,
-    check_reranker,
-    describe,
-    load_recorded,
-    reranked,
-    same_model,
-)
-from tercet.explain import TokenMatch, explain
-from tercet.indexes import MultiVectorIndex
-from tercet.scoring import check_k
+from tercet.encoders import Encoder, check_encoder, describe, load_recorded, same_model
+from tercet.searching import Result, Searching
 
 __all__ = ["Result", "Retriever"]
 
 
-class Result(NamedTuple):
-    """One found document.
-
-    Attributes:
-        id: as it was given.
-        score: of the last stage that ranked it; larger is better.
-        title, text: as they were given, empty if there was none.
-        metadata: all other fields, as JSON keeps them.
-    """
-
-    id: int | str
-    score: float
-    title: str
-    text: str
-    metadata: dict[str, Any]
-
-
-class Retriever:
+class Retriever(Searching):
     """A directory of documents that a model has read; made by :meth:`create`, found again by :meth:`open`.
 
     Many processes may search one directory while one writes to it. What :meth:`add` and :meth:`remove`
@@ -188,79 +159,6 @@ class Retriever:
             raise ValueError(f"ids given twice: {[i for n, i in enumerate(wanted) if i in wanted[:n]]}")
         with self._collection.change() as change:
             change.remove(wanted)
-
-    @overload
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        filter: Any = None,
-        rerank: Reranker | None = None,
-        depth: int = 100,
-    ) -> list[Result]: ...
-    @overload
-    def search(
-        self,
-        query: list[str] | tuple[str, ...],
-        k: int = 10,
-        *,
-        filter: Any = None,
-        rerank: Reranker | None = None,
-        depth: int = 100,
-    ) -> list[list[Result]]: ...
-    def search(
-        self,
-        query: str | list[str] | tuple[str, ...],
-        k: int = 10,
-        *,
-        filter: Any = None,
-        rerank: Reranker | None = None,
-        depth: int = 100,
-    ) -> list[Result] | list[list[Result]]:
-        """Return the ``k`` best documents, best first; for several queries, a list of that for each.
-
-        Args:
-            query: one query, or several.
-            k: how many documents; fewer come when there are no more.
-            filter: ids of the documents that may be found, for all queries; unknown ones are ignored.
-            rerank: a :class:`tercet.models.CrossEncoder`, or another object with ``score(query, texts)``; it
-                orders the best ``depth`` documents (at least ``k``), and the results carry its scores.
-            depth: how many documents are reranked.
-
-        Raises:
-            TypeError: a query that is no str, a filter that is no ids.
-            ValueError: an empty query, ``k`` or ``depth`` below 1, scores that do not fit the texts.
-        """
-        queries = check_queries(query)
-        allowed = None if filter is None else check_ids(filter, "filter")
-        if rerank is not None:
-            check_reranker(rerank)
-        k, depth = check_k(k, "k"), check_k(depth, "depth")
-        if not queries:
-            return []
-        vectors = self.encoder.encode_query(queries)
-        found = self._collection.search(vectors, k if rerank is None else max(k, depth), allowed)
-        if rerank is not None:
-            found = [reranked(rerank, q, hits)[:k] for q, hits in zip(queries, found, strict=True)]
-        results = [[Result(d.id, score, d.title, d.text, d.metadata) for d, score in hits] for hits in found]
-        return results[0] if isinstance(query, str) else results
-
-    def explain(self, query: str, id: int | str) -> list[TokenMatch]:
-        """Return for each token of the query the best matching token of a document; needs kind "multi".
-
-        The similarities are those of the stored vectors, and add up to the document's score.
-
-        Raises:
-            KeyError: no such document.
-            TypeError: the encoder has no ``tokens``.
-            ValueError: an index of kind "single", whose scores have no parts; tokens that do not fit the
-                stored vectors.
-        """
-        document, key, index = self._collection.find(check_id(id))
-        if not isinstance(index, MultiVectorIndex):
-            raise ValueError("explain needs token vectors, an index of kind 'multi'; this one is 'single'")
-        return explain(self.encoder, query, document.content, index, key)
 
     def __len__(self) -> int:
         """Return the number of documents."""

@@ -19,6 +19,7 @@ from tercet.models.loading import load, max_length, sentence_transformers
 from tercet.models.precision import Precision, choose_precision, inference
 from tercet.models.texts import check_texts, progress_bar, slabs
 from tercet.models.tokenrows import TokenRows
+from tercet.scoring import maxsim
 from tercet.types import TokenVectors
 
 __all__ = ["ColBERT"]
@@ -142,6 +143,17 @@ class ColBERT:
         Arguments and errors as :meth:`encode_query`. Memory: the result, and a slab of texts at a time.
         """
         return self._encode("documents", texts, progress)
+
+    def score(self, query: str, texts: str | Iterable[str]) -> npt.NDArray[np.float32]:
+        """Return ``float32[n]``, the MaxSim of each text for one query: a reranker that encodes them now.
+
+        Arguments and errors as :meth:`encode_query`; no texts give an empty array.
+        """
+        listed = check_texts(texts)
+        if not listed:
+            return np.empty(0, np.float32)
+        scores: npt.NDArray[np.float32] = maxsim(self.encode_query(query), self.encode_document(listed))[0]
+        return scores
 
     def tokens(self, text: str, kind: Literal["query", "document"] = "query") -> list[Token]:
         """Return the token behind each row that ``encode_query`` or ``encode_document`` gives for a text.

@@ -1,0 +1,38 @@
+"""``tercet demo`` and ``tercet info``: what there is to see without a collection of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the commands to a parser."""
+    demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
+    demo.add_argument("--cross-encoder", metavar="NAME", help="add a row for this reranker (name or path)")
+    demo.add_argument("--quick", action="store_true", help="a small part of the collection, in seconds")
+    demo.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser("info", help="this machine and installation, or an index")
+    info.add_argument("index", metavar="INDEX", nargs="?", help="an index directory, or a saved index")
+    info.add_argument("--json", action="store_true", help="one object")
+    info.set_defaults(run=_info)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from tercet.demo import run
+
+    run(cross_encoder=args.cross_encoder, quick=args.quick, quiet=args.quiet)
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from tercet.facts import index_facts, machine_facts, shown
+
+    facts = machine_facts() if args.index is None else index_facts(args.index)
+    print(json.dumps(facts, default=str) if args.json else "\n".join(shown(facts)))
+    return 0

@@ -1,0 +1,99 @@
+"""``tercet index`` and ``tercet remove``: what changes an index directory."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tercet.commands import loading
+
+if TYPE_CHECKING:
+    from tercet.retriever import Retriever
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the commands to a parser."""
+    index = commands.add_parser("index", help="make an index directory of a file of documents")
+    index.add_argument(
+        "docs", metavar="DOCS", help="JSONL, also .gz, or - for stdin: _id|id, title, text|contents"
+    )
+    index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
+    index.add_argument("--model", metavar="NAME", help="name or path; default: the model of tercet[demo]")
+    index.add_argument(
+        "--kind",
+        choices=("single", "multi"),
+        help="one vector per document (default), or one per token (late interaction)",
+    )
+    index.add_argument(
+        "--codec",
+        metavar="CODEC",
+        help="float32, bfloat16, int8, int4, int2 or binary; for multi also residual2, residual1 or pq16",
+    )
+    existing = index.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="replace an index that is there")
+    existing.add_argument("--append", action="store_true", help="add to it; same ids replace documents")
+    index.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    index.set_defaults(run=_index, usage_error=index.error)
+
+    remove = commands.add_parser("remove", help="take documents out of an index")
+    remove.add_argument("index", metavar="DIR", help="an index directory")
+    remove.add_argument("ids", metavar="ID", nargs="+", help="ids of documents; all are removed, or none")
+    remove.set_defaults(run=_remove)
+
+
+def _index(args: argparse.Namespace) -> int:
+    from tercet.jsonl import number_of_records, open_text, records
+    from tercet.progress import Progress, progress_is_shown
+
+    if args.append and (args.model or args.kind or args.codec):
+        args.usage_error("--append takes model, kind and codec of the index that is there")
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        retriever = stack.enter_context(_made_or_opened(args))
+        total = number_of_records(args.docs) if progress_is_shown(args.quiet) else None
+        progress = stack.enter_context(Progress("documents", total, quiet=args.quiet))
+        added = retriever.add(records(lines, args.docs), progress=progress)
+        if not added:
+            raise ValueError(f"{args.docs}: no documents")
+        total = len(retriever)
+        each = retriever.index.nbytes / total
+    seconds = time.perf_counter() - start
+    held = f", {total:,} in all" if args.append else ""
+    print(
+        f"{args.output}: {len(added):,} documents in {seconds:.1f} s{held}, {each:,.0f} bytes of vectors each"
+    )
+    return 0
+
+
+def _made_or_opened(args: argparse.Namespace) -> Retriever:
+    """Return what documents are added to."""
+    from tercet.collection import holds_documents
+    from tercet.retriever import Retriever
+
+    if args.append:
+        return Retriever.open(args.output)
+    if not args.force and holds_documents(Path(args.output)):
+        raise FileExistsError(
+            f"{args.output} holds an index already: --force replaces it, --append adds to it"
+        )
+    kind: Literal["single", "multi"] = args.kind or "single"
+    encoder = loading.load_encoder(args.model, kind)
+    return Retriever.create(args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force)
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from tercet.retriever import Retriever
+
+    with Retriever.open(args.index) as retriever:
+        ids = [loading.id_in(retriever, text) for text in dict.fromkeys(args.ids)]
+        retriever.remove(ids)
+        print(f"{args.index}: {len(ids):,} documents removed, {len(retriever):,} left")
+    return 0

@@ -1,0 +1,102 @@
+"""``tercet search`` and ``tercet explain``: what is found, and why."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tercet.commands import loading
+
+if TYPE_CHECKING:
+    from tercet.explain import TokenMatch
+    from tercet.searching import Result
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the commands to a parser."""
+    search = commands.add_parser("search", help="find documents")
+    search.add_argument("index", metavar="DIR", help="an index directory")
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument("-k", type=int, default=10, metavar="K", help="how many (default 10)")
+    search.add_argument("--json", action="store_true", help="one object per line")
+    search.add_argument("--explain", action="store_true", help="which tokens matched (indexes of kind multi)")
+    search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    search.add_argument("--depth", type=int, default=100, metavar="N", help="how many it reads (default 100)")
+    search.set_defaults(run=_search)
+
+    explain = commands.add_parser("explain", help="which token of a document matched which of a query")
+    explain.add_argument("index", metavar="DIR", help="an index directory of kind multi")
+    explain.add_argument("query", metavar="QUERY")
+    explain.add_argument("id", metavar="ID", help="of a document")
+    explain.add_argument("--html", metavar="FILE", help="write a page: shaded text, matches, similarities")
+    explain.add_argument("--png", metavar="FILE", help="write a heat map of the similarities")
+    explain.set_defaults(run=_explain)
+
+
+def _search(args: argparse.Namespace) -> int:
+    from tercet.retriever import Retriever
+
+    with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
+        reranker = None
+        if args.rerank is not None:
+            reranker = loading.load_reranker(args.rerank)
+        results = retriever.search(args.query, args.k, rerank=reranker, depth=args.depth)
+        reasons = [retriever.explain(args.query, r.id) if args.explain else [] for r in results]
+    for rank, (result, matches) in enumerate(zip(results, reasons, strict=True), 1):
+        if args.json:
+            record: dict[str, Any] = {"rank": rank, **result._asdict()}
+            if args.explain:
+                record["explain"] = [match._asdict() for match in matches]
+            line = json.dumps(record, ensure_ascii=False)
+            # a lone surrogate, which JSON can hold and UTF-8 cannot
+            print(line if _encodable(line) else json.dumps(record))
+        else:
+            _show(rank, result, matches)
+    return 0
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
+    """Print one result for people."""
+    from tercet.explain import explanation_table
+
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    head = f"{rank:2}. {result.score:.4f}  {result.id}  {result.title}".rstrip()
+    print(head if len(head) <= width else head[: width - 4] + " ...")
+    print(textwrap.indent(textwrap.fill(result.text, width - 4, max_lines=2, placeholder=" ..."), "    "))
+    if matches:
+        print(textwrap.indent(explanation_table(matches), "    "))
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from tercet.explain import explanation_table
+    from tercet.retriever import Retriever
+
+    with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
+        explanation = retriever.explanation(args.query, loading.id_in(retriever, args.id))
+    if args.png is not None:
+        from tercet.heatmap import heat_map
+
+        heat_map(explanation).save_png(args.png)
+    if args.html is not None:
+        from tercet.explain_html import explanation_page
+
+        Path(args.html).write_text(explanation_page(explanation), encoding="utf-8")
+    print(f"{explanation.score:.4f}  {explanation.document.id}  {explanation.document.title}".rstrip())
+    print(explanation_table(explanation.matches))
+    return 0
