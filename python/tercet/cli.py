@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from tercet.encoders import Encoder
     from tercet.explain import TokenMatch
+    from tercet.models.backend import Backend
     from tercet.retriever import Result, Retriever
 
 __all__ = ["main"]
@@ -69,7 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         "docs", metavar="DOCS", help="JSONL, also .gz, or - for stdin: _id|id, title, text|contents"
     )
     index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
-    index.add_argument("--model", metavar="NAME", help="name or path; default: the model of tercet[demo]")
+    index.add_argument(
+        "--model", metavar="NAME", help="name or path; default: the model of tercet[demo] or tercet[onnx]"
+    )
+    index.add_argument(
+        "--backend", choices=("torch", "onnx"), help="what runs it; default: torch if it is installed"
+    )
     index.add_argument(
         "--kind",
         choices=("single", "multi"),
@@ -121,8 +127,8 @@ def _index(args: argparse.Namespace) -> int:
     from tercet.jsonl import number_of_records, open_text, records
     from tercet.progress import Progress, progress_is_shown
 
-    if args.append and (args.model or args.kind or args.codec):
-        args.usage_error("--append takes model, kind and codec of the index that is there")
+    if args.append and (args.model or args.backend or args.kind or args.codec):
+        args.usage_error("--append takes model, backend, kind and codec of the index that is there")
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
@@ -155,7 +161,7 @@ def _made_or_opened(args: argparse.Namespace) -> Retriever:
             f"{args.output} holds an index already: --force replaces it, --append adds to it"
         )
     kind: Literal["single", "multi"] = args.kind or "single"
-    encoder = _encoder(args.model, kind)
+    encoder = _encoder(args.model, kind, args.backend)
     return Retriever.create(args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force)
 
 
@@ -231,11 +237,13 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
-def _encoder(model: str | None, kind: str) -> Encoder:
+def _encoder(model: str | None, kind: str, backend: Backend | None) -> Encoder:
     from tercet import models
 
     if model is not None and os.path.isdir(model):
         model = os.path.abspath(model)  # it is recorded, and looked for again from anywhere
     if kind == "single":
-        return models.BiEncoder(model)
-    return models.ColBERT.from_biencoder() if model is None else models.ColBERT(model)
+        return models.BiEncoder(model, backend=backend)
+    if model is None:
+        return models.ColBERT.from_biencoder(backend=backend)
+    return models.ColBERT(model, backend=backend)
