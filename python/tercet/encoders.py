@@ -55,8 +55,9 @@ class Reranker(Protocol):
 
 _KINDS = {"BiEncoder": "single", "ColBERT": "multi", "ColBERT.from_biencoder": "multi"}
 _SETTINGS = ("kind", "dim", "normalize", "max_length")
-# Torch and ONNX Runtime differ by 1e-6 of the length, float16 by 1e-3 of it, 8 bits or another model by 1e-1
-_TOLERANCE = 1e-3
+# Of the length, with all-MiniLM-L6-v2: torch and ONNX Runtime differ by 6e-7, float16 and float32 weights by
+# 9e-4, an export of 8 bits and one of 32 by 3e-2
+_TOLERANCE = 3e-3
 _METHODS = ("dim", "encode_query", "encode_document", "fingerprint")
 
 
@@ -107,7 +108,7 @@ def same_model(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def _near(a: list[float], b: list[float]) -> bool:
-    """Tell whether two probes are a thousandth of their length apart, or less."""
+    """Tell whether two probes are as near as two backends come with the same weights."""
     if len(a) != len(b):
         return False
     return bool(np.linalg.norm(np.subtract(a, b)) <= _TOLERANCE * np.linalg.norm(b))

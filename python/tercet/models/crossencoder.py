@@ -92,7 +92,7 @@ class CrossEncoder:
             )
         self.activation = activation
         self.max_length = checked_length(max_length, self._runner.max_length)
-        on_cpu = self._runner.device == "cpu"
+        on_cpu = self._runner.device.startswith("cpu")
         self.token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
 
     @property

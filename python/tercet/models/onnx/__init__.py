@@ -18,8 +18,8 @@ PyLate and Stanford-NLP: ``ColBERT(name, backend="torch").model.save_pretrained(
 the one above.
 
 Vectors equal torch's to about 1e-6, and an index that one backend made opens with the other: its record says
-what the model made of a fixed text (``probe``), which must agree to a thousandth. A quantized export
-(``file="onnx/model_qint8.onnx"``) gives other vectors, and is another model.
+what the model made of a fixed text (``probe``), which must agree to 3 thousandths. A quantized export
+(``file="onnx/model_qint8.onnx"``) gives other vectors (8 bits: 3 hundredths), and is another model.
 """
 
 from tercet.models.onnx.model import OnnxModel

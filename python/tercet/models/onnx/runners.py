@@ -20,7 +20,7 @@ from tercet.models.texts import batches
 
 __all__ = ["OnnxPairs", "OnnxTokens", "OnnxVectors"]
 
-# Padded tokens per forward pass: more is no faster on a CPU, and pads more
+# Padded tokens per forward pass: more pad more, and were no faster (MiniLM, one thread)
 _BUDGET = 2048
 
 
@@ -49,8 +49,8 @@ class _Transformer(_OnnxRunner):
 
     def content(self, settings: dict[str, Any]) -> str:
         tokens = [self._marking.columns([PROBE], task) for task in ("query", "document")]
-        lengths = {"max_length": self.max_length, "modules": self._head.record}
-        return digest(self._graph, tokens, lengths, settings)
+        limits = [self._marking.limit("query"), self._marking.limit("document")]
+        return digest(self._graph, tokens, [limits, self._head.record], settings)
 
     def probe(self) -> list[float]:
         return sketch(self._probed("query"), self._probed("document"))
