@@ -139,6 +139,17 @@ def test_lengths_and_lower_case_are_those_of_the_checkpoint(bi_export, bi_path, 
     )
 
 
+def test_the_lowest_limit_counts(bi_export, bi_path, tmp_path):
+    for source, name in ((bi_export, "onnx"), (bi_path, "torch")):
+        shutil.copytree(source, tmp_path / name)
+        settings = toy.read_json(tmp_path / name / "tokenizer_config.json")
+        toy.write_json(tmp_path / name / "tokenizer_config.json", {**settings, "model_max_length": 9})
+    ours = BiEncoder(tmp_path / "onnx", backend="onnx")
+    theirs = BiEncoder(tmp_path / "torch", backend="torch", device="cpu")
+    assert ours.max_length == theirs.max_length == 9
+    same_vectors(ours, theirs)
+
+
 def test_another_file_of_the_directory(bi_export, tmp_path):
     shutil.copytree(bi_export, tmp_path / "x")
     (tmp_path / "x" / "onnx" / "model.onnx").rename(tmp_path / "x" / "onnx" / "model_O2.onnx")
@@ -226,6 +237,16 @@ def test_scores_are_those_of_torch(reranker, pair_export):
     np.testing.assert_allclose(
         short.score("hello", toy.PAIRED), expected.score("hello", toy.PAIRED), atol=1e-5
     )
+
+
+def test_only_the_document_is_cut(reranker, pair_export):
+    query, texts = (
+        "city " * 40,
+        ["paris " * 30, "hello world " * 10, "paris"],
+    )  # a window of 50 has room for 7
+    ours = CrossEncoder(pair_export, backend="onnx", max_length=50).score(query, texts)
+    theirs = CrossEncoder(reranker.model, precision="float32", max_length=50).score(query, texts)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_two_labels_prompts_and_activations(tmp_path):
