@@ -30,12 +30,12 @@ demo: $(VENV)/.torch
 
 # The test suite, models included.
 test: $(VENV)/.torch
-	$(BIN)/pip install --quiet ".[demo,test,dev]"
+	$(BIN)/pip install --quiet ".[demo,onnx,test,dev]"
 	$(PYTEST)
 
 # The suite on every level of instructions this machine has.
 test-isa: $(VENV)/.torch
-	$(BIN)/pip install --quiet ".[demo,test,dev]"
+	$(BIN)/pip install --quiet ".[demo,onnx,test,dev]"
 	for isa in $$($(BIN)/python -c "import tercet; print(*tercet.cpu_info()['supported'])"); do \
 	  echo "== TERCET_ISA=$$isa"; \
 	  TERCET_ISA=$$isa $(PYTEST) -q || exit 1; \

@@ -23,7 +23,7 @@ DOCS = [
 
 @pytest.fixture(autouse=True)
 def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(model: str | None, kind: str) -> Any:
+    def load(model: str | None, kind: str, backend: str | None = None) -> Any:
         print("noise of a model library")
         return BagOfWords("fake") if kind == "single" else WordVectors("words")
 

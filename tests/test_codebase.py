@@ -192,13 +192,19 @@ def test_models_need_torch_only_when_used() -> None:
     assert done.stdout == "False\n", done.stderr
 
 
-def test_only_models_know_torch() -> None:
+def test_only_models_know_model_libraries() -> None:
     for path in PYTHON.rglob("*.py"):
         if "models" not in path.parts:
             text = path.read_text()
             assert not re.search(
-                r"^\s*(import|from) (torch|transformers|sentence_transformers)\b", text, re.M
+                r"^\s*(import|from) (torch|transformers|sentence_transformers|onnxruntime|tokenizers)\b",
+                text,
+                re.M,
             ), path
+        if "onnx" in path.parts:
+            assert not re.search(
+                r"^\s*(import|from) (torch|transformers|safetensors)\b", path.read_text(), re.M
+            )
 
 
 def test_public_names() -> None:

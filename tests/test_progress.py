@@ -68,7 +68,7 @@ def test_the_command_knows_how_many_there_are(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = terminal(monkeypatch)
-    monkeypatch.setattr(loading, "load_encoder", lambda model, kind: BagOfWords("fake"))
+    monkeypatch.setattr(loading, "load_encoder", lambda model, kind, backend: BagOfWords("fake"))
     docs = tmp_path / "docs.jsonl"
     docs.write_text("\n\n".join(json.dumps({"id": i, "text": f"text {i}"}) for i in range(300)) + "\n\n")
     assert cli.main(["index", str(docs), "-o", str(tmp_path / "x")]) == 0

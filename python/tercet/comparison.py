@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +11,13 @@ import numpy.typing as npt
 from tercet.compare.arms import BEST, Arm, Indexes, Query
 from tercet.documents import Document
 from tercet.indexes import FlatIndex, MultiVectorIndex
+from tercet.models import BiEncoder
 from tercet.progress import Progress
 from tercet.types import TokenVectors
 
 __all__ = [
     "BATCH",
     "Shown",
-    "encode",
     "encode_documents",
     "encode_queries",
     "make_arms",
@@ -42,35 +41,16 @@ class Shown(NamedTuple):
     per_query: str
 
 
-def encode(model: Any, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], TokenVectors]:
-    """Return pooled vectors ``[n, dim]`` and token vectors of one pass, all of length 1.
-
-    The pooled vector of this model is the mean of its token vectors, so it needs no pass of its own.
-    """
-    raw = model.encode(
-        list(texts), output_value="token_embeddings", convert_to_numpy=False, batch_size=BATCH,
-        show_progress_bar=False,
-    )  # fmt: skip
-    parts = [np.asarray(text, np.float32) for text in raw]
-    pooled = np.stack([part.mean(axis=0) for part in parts])
-    return _unit(pooled), TokenVectors.from_list([_unit(part) for part in parts])
-
-
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    unit: npt.NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
-
-
 def encode_documents(
-    model: Any, documents: list[Document], steps: list[int], *, quiet: bool
+    model: BiEncoder, documents: list[Document], steps: list[int], *, quiet: bool
 ) -> list[Indexes]:
     """Return the indexes of the first ``steps[i]`` documents, for each ``i``."""
-    dim = model.get_embedding_dimension()
+    dim = model.dim
     texts = [document.content for document in documents]
     grown = [Indexes(FlatIndex(dim), MultiVectorIndex(dim), texts[:limit]) for limit in steps]
     with Progress("encoding", len(documents), quiet=quiet) as progress:
         for start in range(0, len(documents), _SLAB):
-            pooled, tokens = encode(model, texts[start : start + _SLAB])
+            pooled, tokens = model.encode_both(texts[start : start + _SLAB])
             for limit, indexes in zip(steps, grown, strict=True):
                 count = min(limit - start, len(pooled))
                 if count > 0:
@@ -81,13 +61,16 @@ def encode_documents(
     return grown
 
 
-def encode_queries(model: Any, texts: list[str]) -> tuple[list[Query], list[float]]:
-    """Return the queries, encoded one at a time, and the milliseconds each took."""
-    encode(model, texts[:1])  # the first pass allocates
+def encode_queries(model: BiEncoder, texts: list[str]) -> tuple[list[Query], list[float]]:
+    """Return the queries, encoded one at a time, and the milliseconds each took.
+
+    A model without prompts reads a query as it reads a document.
+    """
+    model.encode_both(texts[:1])  # the first pass allocates
     queries, took = [], []
     for text in texts:
         start = time.perf_counter()
-        pooled, tokens = encode(model, [text])
+        pooled, tokens = model.encode_both(text)
         took.append(1e3 * (time.perf_counter() - start))
         queries.append(Query(text, pooled, tokens))
     return queries, took

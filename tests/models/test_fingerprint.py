@@ -68,7 +68,8 @@ def test_fingerprint_is_the_same_for_float16_weights_and_their_float32_values(tm
     path = toy.bi_encoder(tmp_path, dtype=torch.float16)
     half = BiEncoder(path, device="cpu", model_kwargs={"dtype": torch.float16})
     assert half.model.dtype == torch.float16
-    assert half.fingerprint() == BiEncoder(path, device="cpu").fingerprint()
+    wide = BiEncoder(path, device="cpu").fingerprint()
+    assert half.fingerprint()["content"] == wide["content"]  # what they compute differs, a little
 
 
 def test_fingerprints_of_colbert(bi, colbert, stanford_path):

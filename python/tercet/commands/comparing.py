@@ -126,7 +126,7 @@ def _models(args: argparse.Namespace, stages: set[StageName]) -> Models:
     """Load what the stages need."""
     from tercet.compare.run import Models
 
-    bi = loading.load_encoder(args.model, "single") if "bi" in stages else None
+    bi = loading.load_encoder(args.model, "single", None) if "bi" in stages else None
     colbert = loading.load_colbert(args.colbert, args.model, bi) if "colbert" in stages else None
     ce = loading.load_reranker(args.cross_encoder) if "ce" in stages else None
     return Models(bi, colbert, ce)

@@ -24,7 +24,12 @@ def add(commands: Any) -> None:
         "docs", metavar="DOCS", help="JSONL, also .gz, or - for stdin: _id|id, title, text|contents"
     )
     index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
-    index.add_argument("--model", metavar="NAME", help="name or path; default: the model of tercet[demo]")
+    index.add_argument(
+        "--model", metavar="NAME", help="name or path; default: the model of tercet[demo] or tercet[onnx]"
+    )
+    index.add_argument(
+        "--backend", choices=("torch", "onnx"), help="what runs it; default: torch if it is installed"
+    )
     index.add_argument(
         "--kind",
         choices=("single", "multi"),
@@ -51,8 +56,8 @@ def _index(args: argparse.Namespace) -> int:
     from tercet.jsonl import number_of_records, open_text, records
     from tercet.progress import Progress, progress_is_shown
 
-    if args.append and (args.model or args.kind or args.codec):
-        args.usage_error("--append takes model, kind and codec of the index that is there")
+    if args.append and (args.model or args.backend or args.kind or args.codec):
+        args.usage_error("--append takes model, backend, kind and codec of the index that is there")
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
@@ -85,7 +90,7 @@ def _made_or_opened(args: argparse.Namespace) -> Retriever:
             f"{args.output} holds an index already: --force replaces it, --append adds to it"
         )
     kind: Literal["single", "multi"] = args.kind or "single"
-    encoder = loading.load_encoder(args.model, kind)
+    encoder = loading.load_encoder(args.model, kind, args.backend)
     return Retriever.create(args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force)
 
 

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tercet.encoders import Encoder, Reranker
+    from tercet.models.backend import Backend
     from tercet.retriever import Retriever
 
 __all__ = ["id_in", "load_colbert", "load_encoder", "load_reranker", "named"]
 
 
-def load_encoder(model: str | None, kind: str) -> Encoder:
+def load_encoder(model: str | None, kind: str, backend: Backend | None) -> Encoder:
     """Return the model of an index of a kind; None is the packaged one."""
     from tercet import models
 
     if kind == "single":
-        return models.BiEncoder(named(model))
-    return models.ColBERT.from_biencoder() if model is None else models.ColBERT(named(model))
+        return models.BiEncoder(named(model), backend=backend)
+    if model is None:
+        return models.ColBERT.from_biencoder(backend=backend)
+    return models.ColBERT(named(model), backend=backend)
 
 
 def load_colbert(model: str | None, backbone: str | None, bi: Encoder | None) -> Encoder:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tercet.models.checkpoint import untrained_weights
-from tercet.models.loading import load
-from tercet.models.loading import max_length as model_length
-from tercet.models.precision import Precision, choose_precision, inference
-from tercet.models.texts import check_texts, progress_bar, slabs
+from tercet.models.backend import Backend, PairRunner, checked_length
+from tercet.models.opening import pair_runner
+from tercet.models.precision import Precision
+from tercet.models.texts import batches, check_texts, progress_bar, slabs
 
 __all__ = ["CrossEncoder"]
 
@@ -35,7 +33,9 @@ class CrossEncoder:
     Args:
         model: a name on the Hugging Face hub, a local directory, or a loaded
             ``sentence_transformers.CrossEncoder``: a sequence classifier (``*ForSequenceClassification``) of
-            one label, or of two of which the second is "relevant".
+            one label, or of two of which the second is "relevant". With ONNX Runtime a directory only: see
+            :mod:`tercet.models.onnx`.
+        backend: as for :class:`BiEncoder`.
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, ...; None leaves the choice to sentence-transformers. On the
             CPU weights are float32 whatever the checkpoint holds, and a loaded object of 16-bit weights is
             converted in place, with a warning.
@@ -44,7 +44,7 @@ class CrossEncoder:
             ``"model"`` is what the checkpoint asks for, one label only.
         precision: what the model computes in. ``"auto"`` is bfloat16 on a CPU that multiplies it
             (AVX512_BF16), which is much faster there and moves scores a little, and float32 on another CPU;
-            an accelerator takes the dtype of the weights.
+            an accelerator takes the dtype of the weights, and ONNX Runtime what was exported.
         token_budget: padded tokens per forward pass; None chooses by device.
         max_length: tokens of a pair, at most the model's own limit, which is the default.
         options: further keyword arguments of ``sentence_transformers.CrossEncoder`` (``revision``, ...), only
@@ -54,10 +54,9 @@ class CrossEncoder:
         model: the ``sentence_transformers.CrossEncoder``.
         name: what was given (a directory as its absolute path), or what a loaded model was loaded from.
         max_length: tokens of a pair; None without a limit.
-        precision: ``"float32"`` or ``"bfloat16"`` (or another dtype of weights on an accelerator).
 
     Raises:
-        ImportError: sentence-transformers is not installed.
+        ImportError: the backend, or any backend, is not installed.
         FileNotFoundError: no model under that name.
         TypeError: ``model`` is none of the above.
         ValueError: no sequence classifier, more than two labels, or a checkpoint without a trained head
@@ -68,39 +67,48 @@ class CrossEncoder:
         self,
         model: Any,
         *,
+        backend: Backend | None = None,
         device: str | None = None,
         activation: Activation = "sigmoid",
         precision: Precision = "auto",
         token_budget: int | None = None,
         max_length: int | None = None,
+        threads: int | None = None,
         **options: Any,
     ) -> None:
         if activation not in ("sigmoid", "none", "model"):
             raise ValueError(f"activation: expected 'sigmoid', 'none' or 'model', got {activation!r}")
         if token_budget is not None and token_budget < 1:
             raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
-        self.model, self.name = load("CrossEncoder", model, device, options)
-        if getattr(self.model[0], "transformer_task", None) != "sequence-classification":
-            raise ValueError(
-                f"{self.name}: expected a *ForSequenceClassification checkpoint, found "
-                f"{type(self.model.transformers_model).__name__}; sentence_transformers.CrossEncoder runs it"
-            )
-        if isinstance(model, (str, os.PathLike)):
-            self._refuse_untrained(options)
-        labels = self.model.num_labels
+        self._runner: PairRunner = pair_runner(
+            model, backend, device=device, precision=precision, threads=threads, options=options
+        )
+        self.name: str = self._runner.name
+        labels = self._runner.labels
         if labels > 2 or (labels == 2 and activation == "model"):
             raise ValueError(
                 f"{self.name}: a head of {labels} labels has no single score"
                 + (" with activation='model'; use 'sigmoid' or 'none'" if labels == 2 else "")
             )
         self.activation = activation
-        self.precision = choose_precision(precision, self.model)
-        own = model_length(self.model)
-        if max_length is not None and (max_length < 1 or (own is not None and max_length > own)):
-            raise ValueError(f"max_length: expected 1 to {own or 'any'} tokens, got {max_length}")
-        self.max_length = own if max_length is None else max_length
-        on_cpu = self.model.device.type == "cpu"
+        self.max_length = checked_length(max_length, self._runner.max_length)
+        on_cpu = self._runner.device.startswith("cpu")
         self.token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
+
+    @property
+    def model(self) -> Any:
+        """The ``CrossEncoder``, or what ONNX Runtime runs: :class:`tercet.models.onnx.OnnxModel`."""
+        return self._runner.model
+
+    @property
+    def backend(self) -> Backend:
+        """``"torch"`` or ``"onnx"``."""
+        return self._runner.backend
+
+    @property
+    def precision(self) -> str:
+        """``"float32"`` or ``"bfloat16"``, or another dtype of weights on an accelerator or in an export."""
+        return self._runner.precision
 
     def score(
         self, query: str, texts: str | Iterable[str], *, progress: bool | None = None
@@ -152,96 +160,47 @@ class CrossEncoder:
             for i in order
         ]
 
-    def _refuse_untrained(self, options: dict[str, Any]) -> None:
-        missing = untrained_weights(self.model.transformers_model, options)
-        if missing:
-            named = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise ValueError(
-                f"{self.name}: no trained weights for {named}, its scores would be random; found "
-                f"architectures {self.model.config.architectures}, expected a fine-tuned "
-                "*ForSequenceClassification"
-            )
-
     def _scores(
         self, queries: list[str], documents: list[str], progress: bool | None
     ) -> npt.NDArray[np.float32]:
         scores = np.empty(len(documents), np.float32)
         self._check_room(queries)
-        self.model.eval()
-        with (
-            inference(self.model, self.precision),
-            progress_bar(len(documents), "Scoring", progress) as advance,
-        ):
+        with self._runner.inference(), progress_bar(len(documents), "Scoring", progress) as advance:
             for part in slabs(documents, most=4096, characters=1 << 22):
                 pairs = list(zip(queries[part], documents[part], strict=True))
-                columns = self._tokenize(pairs)
+                columns = self._runner.tokenize(pairs, self.max_length)
                 lengths = np.array([len(ids) for ids in columns["input_ids"]])
-                for batch in _batches(lengths, self.token_budget):
-                    scores[part.start + batch] = self._forward(columns, batch.tolist())
+                for batch in batches(lengths, self.token_budget):
+                    scores[part.start + batch] = self._activated(self._runner.logits(columns, batch.tolist()))
                     advance(len(batch))
         return scores
 
-    def _tokenize(self, pairs: list[tuple[str, str]]) -> dict[str, list[list[int]]]:
-        """Return the tokenizer's columns (``input_ids``, ...), one list per pair, cut but not padded."""
-        text = {"padding": False, "truncation": "only_second", "max_length": self.max_length}
-        if self.max_length is None:
-            text = {"padding": False, "truncation": False}
-        features = self.model.preprocess(
-            pairs,
-            prompt=self._prompt or None,
-            processing_kwargs={"text": text, "common": {"return_tensors": None}},
-        )
-        return {name: column for name, column in features.items() if isinstance(column, list)}
-
-    def _forward(self, columns: dict[str, list[list[int]]], batch: list[int]) -> npt.NDArray[np.float32]:
-        """Return the scores of the pairs at the given places, padded to the longest of them."""
-        import torch
-
-        rows = {name: [column[i] for i in batch] for name, column in columns.items()}
-        padded = self.model.tokenizer.pad(rows, return_tensors="pt")
-        features = {name: tensor.to(self.model.device) for name, tensor in padded.items()}
-        logits = self.model({**features, "modality": "text"})["scores"].float()
+    def _activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return one score for each row of logits."""
         if self.activation == "model":
-            logits = self.model.activation_fn(logits)
+            logits = self._runner.activate(logits)
         if logits.shape[1] == 2:
             logits = logits[:, 1:] - logits[:, :1]  # sigmoid(b - a) is softmax([a, b])[1]
+        scores = logits[:, 0]
         if self.activation == "sigmoid":
-            logits = torch.sigmoid(logits)
-        scores: npt.NDArray[np.float32] = logits[:, 0].cpu().numpy()
+            scores = np.exp(-np.logaddexp(np.float32(0), -scores))  # without an overflow on the way
         return scores
-
-    @property
-    def _prompt(self) -> str:
-        """What the model wants before every query, as sentence-transformers resolves it."""
-        return self.model.prompts.get(self.model.default_prompt_name) or ""
 
     def _check_room(self, queries: list[str]) -> None:
         """Raise ValueError for a query that leaves no token for a document."""
         unique = list(dict.fromkeys(queries))
         if self.max_length is None or not unique:
             return
-        tokenizer = self.model.tokenizer
-        special = tokenizer.num_special_tokens_to_add(pair=True)
-        encoded = tokenizer([self._prompt + query for query in unique], add_special_tokens=False)["input_ids"]
-        for query, ids in zip(unique, encoded, strict=True):
-            if len(ids) + special >= self.max_length:
+        lengths, special = self._runner.query_tokens(unique)
+        for query, length in zip(unique, lengths, strict=True):
+            if length + special >= self.max_length:
                 raise ValueError(
-                    f"query {query[:40]!r}... has {len(ids)} tokens: with {special} special ones it leaves "
+                    f"query {query[:40]!r}... has {length} tokens: with {special} special ones it leaves "
                     f"no room for a document in the window of {self.max_length}"
                 )
 
     def __repr__(self) -> str:
-        return f"CrossEncoder({self.name!r}, device={str(self.model.device)!r}, precision={self.precision!r})"
-
-
-def _batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the positions of all pairs in batches of at most ``budget`` padded tokens, or of one pair.
-
-    The longest come first, so that a batch too large for the memory fails at once and not at the end.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        count = max(1, budget // int(lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
+        return (
+            f"CrossEncoder({self.name!r}, backend={self.backend!r}, device={self._runner.device!r}, "
+            f"precision={self.precision!r})"
+        )

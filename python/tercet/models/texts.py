@@ -1,4 +1,4 @@
-"""What happens to texts before a model sees them: type checks, slabs of bounded size, a progress bar."""
+"""What happens to texts before a model sees them: type checks, pieces of bounded size, a progress bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["check_texts", "progress_bar", "slabs"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["batches", "check_texts", "progress_bar", "slabs"]
 
 _MANY = 256  # texts; fewer are done before anybody reads a bar
 
@@ -44,14 +47,38 @@ def slabs(texts: Sequence[str], *, most: int, characters: int) -> Iterator[slice
         yield slice(start, len(texts))
 
 
+def batches(
+    lengths: npt.NDArray[np.int64], budget: int, most: int | None = None
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the positions of all texts in batches of at most ``budget`` padded tokens, or of one text.
+
+    The longest come first, so that a batch too large for the memory fails at once and not at the end.
+
+    Args:
+        lengths: tokens of each text.
+        budget: padded tokens per batch.
+        most: texts per batch; None is no limit.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        count = max(1, budget // max(1, int(lengths[order[start]])))
+        count = count if most is None else min(count, most)
+        yield order[start : start + count]
+        start += count
+
+
 @contextmanager
 def progress_bar(total: int, label: str, progress: bool | None) -> Iterator[Callable[[int], object]]:
     """Show a bar on stderr, and yield what moves it on by a number of texts.
 
     ``progress`` None shows it for many texts, when stderr is a terminal.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
     show = progress if progress is not None else total >= _MANY and sys.stderr.isatty()
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+    except ImportError:  # it comes with the model libraries, yet none of them needs it to run
+        yield lambda count: None
+        return
     with tqdm(total=total, desc=label, unit="text", disable=not show) as bar:
         yield bar.update

@@ -1,0 +1,270 @@
+"""Models that sentence-transformers runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tercet.explain import Role, Token
+from tercet.models.backend import Backend, Columns, Task, checked_length
+from tercet.models.checkpoint import late_interaction_format, untrained_weights
+from tercet.models.fingerprint import PROBE, content_hash, sketch
+from tercet.models.loading import load, max_length, sentence_transformers
+from tercet.models.precision import Precision, choose_precision, inference
+
+__all__ = ["TorchPairs", "TorchTokens", "TorchVectors"]
+
+
+class _TorchRunner:
+    backend: Backend = "torch"
+
+    def __init__(self, model: Any, name: str, precision: Precision | None) -> None:
+        self.model = model
+        self.name = name
+        self.precision = choose_precision(precision, model)
+
+    @property
+    def device(self) -> str:
+        return str(self.model.device)
+
+    @property
+    def max_length(self) -> int | None:
+        return max_length(self.model)
+
+    def content(self, settings: dict[str, Any]) -> str:
+        return content_hash(self.model, settings)
+
+    def probe(self) -> list[float]:
+        with inference(self.model, None):
+            both = [
+                encode([PROBE], convert_to_numpy=True, show_progress_bar=False)[0]
+                for encode in (self.model.encode_query, self.model.encode_document)
+            ]
+        return sketch(*both)
+
+    def _encoder(self, task: Task) -> Any:
+        return self.model.encode_query if task == "query" else self.model.encode_document
+
+    def _inference(self, task: Task) -> AbstractContextManager[None]:
+        # Queries are few, and stay as precise as the weights
+        return inference(self.model, self.precision if task == "document" else None)
+
+
+class TorchVectors(_TorchRunner):
+    """A ``SentenceTransformer``."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        device: str | None,
+        precision: Precision | None,
+        max_length: int | None,
+        options: dict[str, Any],
+    ) -> None:
+        if max_length is not None and not isinstance(model, (str, os.PathLike)):
+            options = {"max_length": max_length, **options}  # it would change the object that was given
+        loaded, name = load("SentenceTransformer", model, device, options)
+        super().__init__(loaded, name, precision)
+        if max_length is not None:
+            self.model.max_seq_length = checked_length(max_length, self.max_length)
+
+    @property
+    def dim(self) -> int:
+        return int(self.model.get_embedding_dimension())
+
+    def encode(
+        self, texts: list[str], task: Task, *, batch_size: int, normalize: bool
+    ) -> npt.NDArray[np.float32]:
+        with self._inference(task):
+            rows = self._encoder(task)(
+                texts, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
+            )
+            return _array(rows, normalize)
+
+    def encode_both(
+        self, texts: list[str], *, batch_size: int, normalize: bool
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        import torch
+
+        with self._inference("document"):
+            outputs = self.model.encode_document(
+                texts, batch_size=batch_size, output_value=None, show_progress_bar=False
+            )
+            if "token_embeddings" not in outputs[0]:
+                found = [type(stage).__name__ for stage in self.model]
+                raise ValueError(
+                    f"{self.name}: expected a model that pools token vectors, found modules {found}"
+                )
+            pooled = torch.stack([output["sentence_embedding"] for output in outputs])
+            tokens = [output["token_embeddings"][output["attention_mask"].bool()] for output in outputs]
+            return _array(pooled, normalize), [_array(rows, True) for rows in tokens]
+
+    def token_runner(self, device: str | None, precision: Precision | None) -> TorchTokens:
+        library = sentence_transformers()
+        stages = library.sentence_transformer.modules
+        before = list(takewhile(lambda stage: not isinstance(stage, stages.Pooling), self.model))
+        if not before or len(before) == len(self.model):
+            found = [type(stage).__name__ for stage in self.model]
+            raise ValueError(f"{self.name}: expected a model that pools token vectors, found modules {found}")
+        tokens = library.MultiVectorEncoder(
+            modules=[
+                *before,
+                library.multi_vector_encoder.modules.MultiVectorMask(),
+                stages.Normalize(module_input_name="token_embeddings"),
+            ],
+            device=device or self.device,
+            prompts=self.model.prompts,
+            default_prompt_name=self.model.default_prompt_name,
+        )
+        runner = TorchTokens(tokens, device=None, precision=precision, options={})
+        runner.name = self.name
+        return runner
+
+
+class TorchTokens(_TorchRunner):
+    """A ``MultiVectorEncoder``."""
+
+    def __init__(
+        self, model: Any, *, device: str | None, precision: Precision | None, options: dict[str, Any]
+    ) -> None:
+        if isinstance(model, (str, os.PathLike)):
+            late_interaction_format(os.fspath(model), options)
+        loaded, name = load("MultiVectorEncoder", model, device, options)
+        super().__init__(loaded, name, precision)
+
+    @cached_property
+    def dim(self) -> int:
+        # Asked of the output: the modules name the backbone's width where the head is inside the backbone
+        return int(self.model.encode_query("a").shape[1])
+
+    @property
+    def max_length(self) -> int | None:
+        return getattr(self.model[0], "document_length", None) or max_length(self.model)
+
+    def encode(self, texts: list[str], task: Task, *, batch_size: int) -> list[npt.NDArray[np.float32]]:
+        # Scaled to length 1 and then rounded, they are up to half a percent longer or shorter
+        normalize = sentence_transformers().sentence_transformer.modules.Normalize
+        half = task == "document" and self.precision == "bfloat16"
+        with self._inference(task):
+            parts = self._encoder(task)(
+                texts, batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False
+            )
+        return [_unit(rows) for rows in parts] if half and isinstance(self.model[-1], normalize) else parts
+
+    def tokens(self, text: str, task: Task) -> list[Token]:
+        features = self._encoder(task)(text, output_value=None, show_progress_bar=False)
+        ids, scored = features["input_ids"], features["attention_mask"].bool()
+        if ids.shape != scored.shape:
+            raise ValueError(f"{self.name}: this model pools tokens, so its rows are not tokens")
+        names = self.model.tokenizer.convert_ids_to_tokens(ids.tolist())
+        named = zip(names, self._roles(features), scored.tolist(), strict=True)
+        return [Token(name, role) for name, role, kept in named if kept]
+
+    def _roles(self, features: dict[str, Any]) -> list[Role]:
+        """Return what each token of an encoded text is there for."""
+        tokenizer = self.model.tokenizer
+        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}  # which stands for text
+        opening = (tokenizer.cls_token_id, tokenizer.bos_token_id)
+        prompt = features.get("prompt_length", 0)
+        ids = features["input_ids"].tolist()
+        expanded = features.get("query_expansion_positions")
+        expansion = [False] * len(ids) if expanded is None else expanded.bool().tolist()
+        return [
+            "expansion" if added
+            else "" if id not in special
+            else "marker" if place < prompt and id not in opening
+            else "special"
+            for place, (id, added) in enumerate(zip(ids, expansion, strict=True))
+        ]  # fmt: skip
+
+
+class TorchPairs(_TorchRunner):
+    """A ``CrossEncoder`` of sentence-transformers."""
+
+    def __init__(
+        self, model: Any, *, device: str | None, precision: Precision | None, options: dict[str, Any]
+    ) -> None:
+        loaded, name = load("CrossEncoder", model, device, options)
+        if getattr(loaded[0], "transformer_task", None) != "sequence-classification":
+            raise ValueError(
+                f"{name}: expected a *ForSequenceClassification checkpoint, found "
+                f"{type(loaded.transformers_model).__name__}; sentence_transformers.CrossEncoder runs it"
+            )
+        if isinstance(model, (str, os.PathLike)):
+            _refuse_untrained(loaded, name, options)
+        super().__init__(loaded, name, precision)
+
+    @property
+    def labels(self) -> int:
+        return int(self.model.num_labels)
+
+    def inference(self) -> AbstractContextManager[None]:
+        self.model.eval()
+        return inference(self.model, self.precision)
+
+    def query_tokens(self, queries: Sequence[str]) -> tuple[list[int], int]:
+        tokenizer = self.model.tokenizer
+        encoded = tokenizer([self._prompt + query for query in queries], add_special_tokens=False)
+        return [len(ids) for ids in encoded["input_ids"]], tokenizer.num_special_tokens_to_add(pair=True)
+
+    def tokenize(self, pairs: list[tuple[str, str]], max_length: int | None) -> Columns:
+        text = {"padding": False, "truncation": "only_second", "max_length": max_length}
+        if max_length is None:
+            text = {"padding": False, "truncation": False}
+        features = self.model.preprocess(
+            pairs,
+            prompt=self._prompt or None,
+            processing_kwargs={"text": text, "common": {"return_tensors": None}},
+        )
+        return {name: column for name, column in features.items() if isinstance(column, list)}
+
+    def logits(self, columns: Columns, batch: list[int]) -> npt.NDArray[np.float32]:
+        rows = {name: [column[i] for i in batch] for name, column in columns.items()}
+        padded = self.model.tokenizer.pad(rows, return_tensors="pt")
+        features = {name: tensor.to(self.model.device) for name, tensor in padded.items()}
+        return _array(self.model({**features, "modality": "text"})["scores"], normalize=False)
+
+    def activate(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        import torch
+
+        return _array(self.model.activation_fn(torch.from_numpy(logits)), normalize=False)
+
+    @property
+    def _prompt(self) -> str:
+        """What the model wants before every query, as sentence-transformers resolves it."""
+        return self.model.prompts.get(self.model.default_prompt_name) or ""
+
+
+def _refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
+    missing = untrained_weights(model.transformers_model, options)
+    if missing:
+        named = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+        raise ValueError(
+            f"{name}: no trained weights for {named}, its scores would be random; found architectures "
+            f"{model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
+        )
+
+
+def _array(tensor: Any, normalize: bool) -> npt.NDArray[np.float32]:
+    from torch.nn.functional import normalize as unit
+
+    rows = tensor.float()
+    if normalize:  # after widening: a float16 norm is off by 1e-3
+        rows = unit(rows, dim=1)
+    array: npt.NDArray[np.float32] = rows.cpu().numpy()
+    return array
+
+
+def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return rows scaled to length 1."""
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
+    unit: npt.NDArray[np.float32] = rows / lengths
+    return unit
