@@ -111,6 +111,9 @@ def _session(path: Path, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or _core.cpu_info()["threads"]
     options.log_severity_level = 3  # errors, which are raised as well
+    # Threads that wait by spinning take a core from the search beside them: with two, a query of MiniLM took
+    # 11 ms of processor time, and 6 without, 48 documents a fifth more
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as e:  # its errors have no common class
