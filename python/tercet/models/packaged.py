@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+import logging
 import os
 import string
 from collections.abc import Iterator
@@ -165,12 +166,15 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting on what it loads."""
-    from transformers.utils import logging
+    """Keep both libraries from saying that they make a cross-encoder of a bi-encoder, with a new head."""
+    from transformers.utils.logging import get_logger
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    loggers = [get_logger("transformers"), logging.getLogger("sentence_transformers")]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         yield
     finally:
-        logging.set_verbosity(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
