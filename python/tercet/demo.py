@@ -42,7 +42,7 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
     """Print the comparison, and one question explained.
 
     Args:
-        cross_encoder: name or path of a reranker for one more row.
+        cross_encoder: name or path of the reranker; None is tercet-rerank-mini, which needs torch.
         quick: use a small part of the collection.
         quiet: no progress on stderr.
 
@@ -51,7 +51,8 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
     """
     start = time.perf_counter()
     model = BiEncoder(device="cpu", batch_size=BATCH, max_length=MAX_TOKENS)
-    reranker = None if cross_encoder is None else CrossEncoder(cross_encoder)
+    reads = cross_encoder is not None or model.backend == "torch"
+    reranker = CrossEncoder(cross_encoder, device="cpu") if reads else None
     whole = load_medquad()
     collection = _part(whole, *QUICK) if quick else _affordable(whole, model)
     size = len(collection.documents)
@@ -75,7 +76,7 @@ def run(*, cross_encoder: str | None = None, quick: bool = False, quiet: bool = 
     _print_growth(arms, steps, grown, queries)
     _print_answer(model, collection.documents, grown[-1])
     if reranker is None:
-        print("\nA cross-encoder row: tercet demo --cross-encoder NAME (a model name or directory)")
+        print("\nA cross-encoder row: pip install 'tercet[demo]', or --cross-encoder DIR (an ONNX export)")
     print(f"\nDone in {time.perf_counter() - start:.0f} s")
 
 

@@ -96,6 +96,8 @@ def test_without_a_name_they_are_the_ones_that_come_with_tercet():
     for kind in (ColBERT, CrossEncoder):
         with pytest.raises(ValueError, match=r"tercet-.*-mini needs torch: pip install 'tercet\[demo\]'"):
             kind(backend="onnx")
+    with pytest.raises(FileNotFoundError, match="tercet-rerank-mini"):  # one is not the other
+        ColBERT(RERANKER)
 
 
 @pytest.mark.parametrize(("name", "load"), [(COLBERT, colbert), (RERANKER, cross_encoder)])

@@ -12,7 +12,9 @@ __all__ = ["add"]
 def add(commands: Any) -> None:
     """Add the commands to a parser."""
     demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
-    demo.add_argument("--cross-encoder", metavar="NAME", help="add a row for this reranker (name or path)")
+    demo.add_argument(
+        "--cross-encoder", metavar="NAME", help="name or path; default, with torch: the one that comes along"
+    )
     demo.add_argument("--quick", action="store_true", help="a small part of the collection, in seconds")
     demo.add_argument("--quiet", action="store_true", help="no progress on stderr")
     demo.set_defaults(run=_demo)

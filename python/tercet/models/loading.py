@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.resources
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from tercet.models.backend import PACKAGED
+from tercet.models.damage import check_files, check_vocabulary
 
 __all__ = [
     "find_file",
@@ -64,6 +66,8 @@ def require_model(kind: str, name: str, options: dict[str, Any]) -> None:
 
     What its libraries say instead depends on which of them looks first, and often names no model.
     """
+    if os.path.isdir(name):
+        check_files(Path(name))
     library = sentence_transformers()
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -125,7 +129,14 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
         import torch
 
         model_kwargs.setdefault("dtype", torch.float32)
-    return wanted(name, device=device, **{**options, "model_kwargs": model_kwargs}), name
+    try:
+        loaded = wanted(name, device=device, **{**options, "model_kwargs": model_kwargs})
+    except (TypeError, ValueError, KeyError, AttributeError) as e:  # which need not say of which model
+        raise ValueError(
+            f"{name}: {library.__name__} cannot load it: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
+        ) from e
+    check_vocabulary(name, loaded)
+    return loaded, name
 
 
 def max_length(model: Any) -> int | None:

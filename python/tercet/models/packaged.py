@@ -5,8 +5,8 @@ backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensor
 
 * ``backbone.<module>.lora_A [rank, in]`` and ``.lora_B [out, rank]``: the module's weight is the backbone's
   plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021, under peft's names);
-* the head: ``projection.weight [dim, hidden]`` of a ColBERT, or ``pooler.*`` and ``classifier.*`` of a
-  ``BertForSequenceClassification``.
+* the head: ``projection.weight [dim, hidden]`` and ``.bias`` of a ColBERT, or ``pooler.*`` and
+  ``classifier.*`` of a ``BertForSequenceClassification``.
 
 So a model of 90 MB is a file of one or two. ``ColBERT().model.save_pretrained(folder)``, and the same of a
 ``CrossEncoder``, write all of it, as sentence-transformers and its relatives load it.
@@ -109,7 +109,7 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
     import torch
 
     trained = read_trained(folder or home(COLBERT))
-    projection = trained.tensors["projection.weight"]
+    projection = _part(trained, "projection.")
     modules, own = library.sentence_transformer.modules, library.multi_vector_encoder.modules
     transformer = modules.Transformer(
         packaged_model(),
@@ -117,13 +117,13 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
         model_kwargs={"dtype": torch.float32},
     )
     add_updates(transformer.auto_model, trained)
-    dim, hidden = projection.shape
+    dim, hidden = projection["weight"].shape
     dense = modules.Dense(
         hidden,
         dim,
-        bias=False,
         activation_function=torch.nn.Identity(),
-        init_weight=projection,
+        init_weight=projection["weight"],
+        init_bias=projection["bias"],
         module_input_name="token_embeddings",
     )
     scaled = modules.Normalize(module_input_name="token_embeddings")

@@ -72,6 +72,8 @@ class TorchVectors(_TorchRunner):
         if max_length is not None and not isinstance(model, (str, os.PathLike)):
             options = {"max_length": max_length, **options}  # it would change the object that was given
         loaded, name = load("SentenceTransformer", model, device, options)
+        if isinstance(model, (str, os.PathLike)):
+            _refuse_incomplete(loaded, name, options)
         super().__init__(loaded, name, precision)
         if max_length is not None:
             self.model.max_seq_length = checked_length(max_length, self.max_length)
@@ -138,6 +140,8 @@ class TorchTokens(_TorchRunner):
         if isinstance(model, (str, os.PathLike)):
             late_interaction_format(os.fspath(model), options)
         loaded, name = load("MultiVectorEncoder", model, device, options)
+        if isinstance(model, (str, os.PathLike)):
+            _refuse_incomplete(loaded, name, options)
         super().__init__(loaded, name, precision)
 
     @cached_property
@@ -243,13 +247,30 @@ class TorchPairs(_TorchRunner):
         return self.model.prompts.get(self.model.default_prompt_name) or ""
 
 
+def _refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for an encoder without some of its weights, which would be random numbers."""
+    transformer = getattr(model, "transformers_model", None)
+    if transformer is None:
+        return
+    # Of a pooled output nobody asks, and many checkpoints come without it
+    missing = [m for m in untrained_weights(transformer, options) if not m.startswith("pooler.")]
+    if missing:
+        raise ValueError(
+            f"{name}: no weights for {_some(missing)}, which would be random; its files are incomplete, or "
+            f"of another architecture than {model[0].config.architectures}"
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
 def _refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
     missing = untrained_weights(model.transformers_model, options)
     if missing:
-        named = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
         raise ValueError(
-            f"{name}: no trained weights for {named}, its scores would be random; found architectures "
-            f"{model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
+            f"{name}: no trained weights for {_some(missing)}, its scores would be random; found "
+            f"architectures {model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
         )
 
 

@@ -1,0 +1,70 @@
+"""A directory that lacks a file, or has a damaged one: an error that says which, never other vectors."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sentence_transformers")
+
+from safetensors.torch import load_file, save_file
+
+from tercet.models import BiEncoder, ColBERT, CrossEncoder
+
+pytestmark = pytest.mark.models
+
+
+@pytest.fixture(params=["bi", "stanford", "reranker"])
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type[Any], Path]:
+    kinds = {"bi": BiEncoder, "stanford": ColBERT, "reranker": CrossEncoder}
+    copy = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue(f"{request.param}_path"), copy)
+    return kinds[request.param], copy
+
+
+def test_cut_and_garbage_are_named(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    kind(folder, device="cpu")
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        whole = path.read_bytes()
+        for damaged in (whole[: len(whole) // 2], b"\x00\xff" * 20):
+            if path.parent.name == "2_Normalize" and damaged == whole:
+                continue
+            path.write_bytes(damaged)
+            with pytest.raises(
+                ValueError, match=rf"{path.name}: damaged|model: sentence_transformers cannot"
+            ):
+                kind(folder, device="cpu")
+        path.write_bytes(whole)
+    kind(folder, device="cpu")
+
+
+def test_weights_with_bytes_behind_them(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"\0" * 8)
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged, expected [\d,]+ bytes of weights"):
+        kind(folder, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_what_is_missing(checkpoint: tuple[type[Any], Path], name: str) -> None:
+    kind, folder = checkpoint
+    (folder / name).unlink()
+    with pytest.raises((ValueError, OSError), match=rf"{name}|config\.json|cannot load it") as caught:
+        kind(folder, device="cpu")
+    assert str(folder) in str(caught.value)
+
+
+def test_a_tensor_that_is_missing_is_not_made_up(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    gone = next(n for n in tensors if n.endswith("layer.1.attention.self.query.weight"))
+    tensors.pop(gone)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"weights for .*layer\.1\.attention\.self\.query\.weight"):
+        kind(folder, device="cpu")
