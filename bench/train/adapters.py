@@ -67,3 +67,16 @@ def save(path: Path, model: Any, head: dict[str, Any], about: dict[str, Any]) ->
     tensors |= {name: tensor.detach().contiguous() for name, tensor in head.items()}
     save_file(tensors, path / "trained.safetensors")
     (path / "run.json").write_text(json.dumps(about, indent=2))
+
+
+def resume(path: Path, model: Any, head: Any) -> None:
+    """Take what :func:`save` wrote for the updates of a model, and for the parts of a head."""
+    from safetensors.torch import load_file
+
+    trained = load_file(path / "trained.safetensors")
+    for module in (model, head):
+        own = {name: tensor for name, tensor in trained.items() if name in module.state_dict()}
+        module.load_state_dict(own, strict=False)
+        trained = {name: tensor for name, tensor in trained.items() if name not in own}
+    if trained:
+        raise ValueError(f"{path}: nothing here is called {sorted(trained)[:3]}")

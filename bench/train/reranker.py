@@ -18,18 +18,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from adapters import backbone, batches, optimizer, read_groups, save, updates
+from adapters import backbone, batches, optimizer, read_groups, resume, save, updates
 
 TEACHER = 40.0  # of the mean of two cosines, to make it a logit
-TOKENS = 144
+TOKENS = 144  # of a pair
 
 
 class Reranker(torch.nn.Module):
     """``BertForSequenceClassification`` of one label: [CLS] through a layer with tanh, then to one number."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, tokens: int) -> None:
         super().__init__()
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
         width = model.config.hidden_size
         self.pooler, self.classifier = torch.nn.Linear(width, width), torch.nn.Linear(width, 1)
         own = model.get_base_model().pooler.dense
@@ -44,8 +44,8 @@ class Reranker(torch.nn.Module):
         for first in range(0, len(order), 16):
             queries, documents = zip(*[pairs[i] for i in order[first : first + 16]], strict=True)
             inputs = self.tokenizer(
-                list(queries), list(documents), truncation="only_second", max_length=TOKENS, padding=True,
-                return_tensors="pt",
+                list(queries), list(documents), truncation="only_second", max_length=self.tokens,
+                padding=True, return_tensors="pt",
             )  # fmt: skip
             with torch.autocast("cpu", torch.bfloat16):
                 hidden = self.model(**inputs).last_hidden_state
@@ -93,13 +93,17 @@ def main() -> None:
     parser.add_argument("--soft", type=float, default=0.5, help="the teacher's part of the target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of a pair")
+    parser.add_argument("--start", type=Path, help="a step to go on from")
     parser.add_argument("--keep-every", type=int, default=50)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rng = random.Random(args.seed)
     groups = read_groups(args.groups)
     encoder, tokenizer = backbone(args.rank, args.seed)
-    model = Reranker(encoder, tokenizer)
+    model = Reranker(encoder, tokenizer, args.tokens)
+    if args.start:
+        resume(args.start, encoder, model)
     head = [*model.pooler.parameters(), *model.classifier.parameters()]
     learnt, schedule = optimizer(
         [{"params": updates(encoder), "lr": args.rate}, {"params": head, "lr": args.rate}], args.steps
