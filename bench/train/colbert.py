@@ -141,10 +141,8 @@ def main() -> None:
         schedule.step()
         average = loss.item() if step == 0 else 0.95 * average + 0.05 * loss.item()
         if step % 10 == 0:
-            print(
-                f"step {step}: loss {average:.4f}, scale {encoder.scale.item():.1f}, {time.perf_counter() - begun:.0f} s",
-                flush=True,
-            )
+            seconds, scale = time.perf_counter() - begun, encoder.scale.item()
+            print(f"step {step}: loss {average:.4f}, scale {scale:.1f}, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
