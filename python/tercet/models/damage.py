@@ -37,7 +37,7 @@ def _check_safetensors(path: Path) -> None:
         size = int.from_bytes(file.read(8), "little")
         held = path.stat().st_size - 8 - size
         try:
-            header = json.loads(file.read(size)) if held >= 0 else None
+            header: dict[str, Any] = json.loads(file.read(size) if held >= 0 else b"")
             ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
             raise ValueError(f"{path}: damaged, no header of a safetensors file") from e
@@ -53,9 +53,9 @@ def check_vocabulary(name: str, model: Any) -> None:
     Raises:
         ValueError: such a model.
     """
-    tokenizer = getattr(model, "tokenizer", None)
-    words = getattr(tokenizer, "get_vocab", dict)()
-    if words and set(words) <= set(tokenizer.all_special_tokens):
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    words: dict[str, int] = tokenizer.get_vocab() if hasattr(tokenizer, "get_vocab") else {}
+    if words and set(words) <= set(getattr(tokenizer, "all_special_tokens", ())):
         raise ValueError(
             f"{name}: its tokenizer knows {sorted(words)} and no word; expected tokenizer.json, or the "
             "vocabulary of a slow tokenizer (vocab.txt, ...), in the directory"
