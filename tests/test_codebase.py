@@ -246,6 +246,7 @@ def test_stub_is_the_native_module(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "tercet\\._core\\.(Container|FlatIndex|HNSWIndex|MultiVectorIndex|Steps)\n"
     )
     options = ["--ignore-missing-stub", "--ignore-unused-allowlist", "--allowlist", str(allowed)]
+    options += ["--mypy-config-file", "pyproject.toml"]  # which says who has no types
     check("mypy.stubtest", "tercet._core", *options)
 
 

@@ -167,9 +167,7 @@ def _sha256(path: Path) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep both libraries from saying that they make a cross-encoder of a bi-encoder, with a new head."""
-    from transformers.utils.logging import get_logger
-
-    loggers = [get_logger("transformers"), logging.getLogger("sentence_transformers")]
+    loggers = [logging.getLogger(library) for library in ("transformers", "sentence_transformers")]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
