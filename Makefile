@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 SECONDS ?= 20
 FUZZ = codebook container ids kernels restore
 
-.PHONY: demo test test-isa test-lower native fuzz aarch64 cuda lint bench clean
+.PHONY: demo test test-isa test-lower test-integrations native fuzz aarch64 cuda lint bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,12 @@ test-isa: $(VENV)/.torch
 # On a lower level: what depends on the level that the process has.
 test-lower:
 	TERCET_ISA=$(ISA) $(PYTEST) -q -m "not models and not slow and not levels"
+
+# The adapters, against the current libraries, in an environment of their own.
+test-integrations:
+	$(MAKE) VENV=.venv-integrations .venv-integrations/.torch
+	.venv-integrations/bin/pip install --quiet ".[test-integrations]"
+	TERCET_INTEGRATIONS=1 HF_HUB_OFFLINE=1 .venv-integrations/bin/python -m pytest -q tests/integrations
 
 # The native tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 native: | $(BIN)/python
@@ -91,4 +97,4 @@ bench: $(VENV)/.torch
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest bench/
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) .venv-integrations
