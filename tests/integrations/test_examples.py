@@ -1,4 +1,4 @@
-"""The examples of ``docs/integrations/``, run as they stand; and that nothing is imported before it is used."""
+"""The examples of ``docs/integrations/``, run as they stand; and nothing is imported before it is used."""
 
 from __future__ import annotations
 
