@@ -10,9 +10,7 @@ from tercet.integrations.extras import needs
 
 
 def test_a_missing_library_names_its_extra() -> None:
-    with pytest.raises(
-        ImportError, match=r"No module named 'no_such_library': pip install 'tercet\[it\]'"
-    ) as e:
-        with needs("it"):
-            importlib.import_module("no_such_library")
+    message = r"No module named 'no_such_library': pip install 'tercet\[it\]'"
+    with pytest.raises(ImportError, match=message) as e, needs("it"):
+        importlib.import_module("no_such_library")
     assert e.value.name == "no_such_library"
