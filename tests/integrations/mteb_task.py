@@ -10,12 +10,12 @@ from mteb.abstasks import AbsTaskRetrieval
 
 from tercet.judged import load_medquad
 
-QUERIES, JUDGED, OTHERS = 12, 4, 12
-CHARACTERS = 160  # of a text: models read them in seconds
+QUERIES, JUDGED, OTHERS = 8, 4, 10
+CHARACTERS = 100  # of a text: models read them in seconds
 
 
 class LocalRetrieval(AbsTaskRetrieval):
-    """12 questions, up to 4 documents judged for each, and 12 others."""
+    """8 questions, up to 4 documents judged for each, and 10 others."""
 
     metadata = TaskMetadata(
         name="LocalRetrieval",

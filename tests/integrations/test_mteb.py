@@ -27,10 +27,15 @@ from mteb.models.model_meta import ScoringFunction
 
 import tercet
 from integrations.mteb_task import LocalReranking, LocalRetrieval
-from tercet.integrations.mteb import MultiVectorSearch, VectorBackend
+from tercet.integrations.mteb import MultiVectorSearch, VectorBackend, VectorSearch
 from tercet.models import BiEncoder, ColBERT
 
-pytestmark = pytest.mark.models
+pytestmark = [
+    pytest.mark.models,
+    # mteb's, when it wraps a SentenceTransformer: of names of its own and of sentence-transformers
+    pytest.mark.filterwarnings("ignore:The fill_missing parameter:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The `get_sentence_embedding_dimension`:FutureWarning"),
+]
 F32 = np.float32
 
 
@@ -42,7 +47,7 @@ def colbert() -> ColBERT:
 @pytest.fixture(scope="module")
 def bi() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # mteb's, of names of its own and of sentence-transformers
+        warnings.simplefilter("ignore")  # marks are of tests, not of fixtures
         return SentenceTransformerEncoderWrapper(BiEncoder().model)
 
 
@@ -62,6 +67,8 @@ def run(model: Any, task: Any, top_k: int = 20) -> dict[str, dict[str, float]]:
         "encode_kwargs": {},
         "num_proc": None,
     }
+    with pytest.raises(ValueError, match=r"before (queries|searching)"):
+        model.search(data["queries"], top_k=top_k, **given)
     model.index(data["corpus"], **given)
     found: dict[str, dict[str, float]] = model.search(
         data["queries"], top_k=top_k, top_ranked=data["top_ranked"], **given
@@ -90,27 +97,36 @@ def test_single_vectors_as_mteb_does_it(bi: Any, task: type[Any]) -> None:
     plain = SearchEncoderWrapper(bi)
     expected = run(plain, task())
     assert all(len(scores) >= 10 for scores in expected.values())
-    exact, graph = VectorBackend(bi), VectorBackend(bi, partial(tercet.HNSWIndex, m=8), ef=200)
-    for backend in (exact, graph):
-        same(run(SearchEncoderWrapper(bi, index_backend=backend), task()), expected)
-    found = ndcg(SearchEncoderWrapper(bi, index_backend=exact), task)
-    assert found == pytest.approx(ndcg(plain, task), abs=1e-4)
+    graph = partial(tercet.HNSWIndex, m=8)
+    for model in (
+        VectorSearch(bi, chunk_size=20),
+        VectorSearch(bi.model),
+        VectorSearch(BiEncoder(bi.model)),
+        VectorSearch(bi, graph, ef=200),
+        SearchEncoderWrapper(bi, index_backend=VectorBackend(bi)),
+        SearchEncoderWrapper(bi, index_backend=VectorBackend(bi, graph, ef=200)),
+    ):
+        same(run(model, task()), expected)
+    assert ndcg(VectorSearch(bi), task) == pytest.approx(ndcg(plain, task), abs=1e-4)
 
 
 def test_mteb_takes_them_for_what_they_are(colbert: ColBERT, bi: Any) -> None:
-    search = MultiVectorSearch(colbert)
-    assert isinstance(search, SearchProtocol)
-    assert not hasattr(search, "predict")  # with it, mteb would take it for a cross-encoder
-    assert search.mteb_model_meta.name == "tercet/tercet-colbert-mini"
+    for search in (MultiVectorSearch(colbert), VectorSearch(bi)):
+        assert isinstance(search, SearchProtocol)
+        assert not hasattr(search, "predict")  # with it, mteb would take it for a cross-encoder
+    assert MultiVectorSearch(colbert).mteb_model_meta.name == "tercet/tercet-colbert-mini"
+    assert VectorSearch(bi).mteb_model_meta is bi.mteb_model_meta
     methods = [name for name in vars(IndexEncoderSearchProtocol) if not name.startswith("_")]
     assert all(callable(getattr(VectorBackend(bi), name)) for name in methods)
 
 
-def test_mteb_keeps_other_settings_apart(colbert: ColBERT, tmp_path: Path) -> None:
+def test_mteb_keeps_other_settings_apart(colbert: ColBERT, bi: Any, tmp_path: Path) -> None:
     """Its cache knows results by name, revision and experiment: those of int4 are not those of float32."""
     assert MultiVectorSearch(colbert).mteb_model_meta.experiment_kwargs is None
     coarse = MultiVectorSearch(colbert, codec="int4", pool=2, candidates=5)
     assert coarse.mteb_model_meta.experiment_kwargs == {"codec": "int4", "pool": 2, "candidates": 5}
+    graph = VectorSearch(bi, partial(tercet.HNSWIndex, m=8), ef=200).mteb_model_meta.experiment_kwargs
+    assert {"kind": "HNSWIndex", "m": 8, "ef": 200}.items() <= graph.items()
     cache = mteb.ResultCache(tmp_path)
     first = ndcg(MultiVectorSearch(colbert), cache=cache)
     ndcg(MultiVectorSearch(colbert, codec="binary", pool=4), cache=cache)
@@ -171,19 +187,23 @@ def test_what_a_backend_refuses(rng: np.random.Generator) -> None:
         backend.search(vectors[:1], 1, top_ranked={"q": ["a", "x"]}, query_idx_to_id={0: "q"})
 
 
-def test_what_late_interaction_refuses(colbert: ColBERT, bi: Any) -> None:
+def test_what_searches_refuse(colbert: ColBERT, bi: Any) -> None:
     with pytest.raises(TypeError, match=r"model: expected a tercet.models.ColBERT, .*, got BiEncoder"):
         MultiVectorSearch(BiEncoder())
     with pytest.raises(TypeError, match="got SentenceTransformerEncoderWrapper"):
         MultiVectorSearch(bi)
+    with pytest.raises(TypeError, match=r"model: expected a tercet.models.BiEncoder, .*, got ColBERT"):
+        VectorSearch(colbert)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n'"):
+        VectorSearch(bi, partial(tercet.HNSWIndex, n=8))
     with pytest.raises(ValueError, match="codec: expected one of"):
         MultiVectorSearch(colbert, codec="int3")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected documents before queries"):
-        MultiVectorSearch(colbert).search([], top_k=1, encode_kwargs={})
 
     class Unknown(LocalReranking):
         def top_ranked(self, documents: Any, grades: Any) -> Any:
             return {"1": ["nowhere"]}
 
-    with pytest.raises(KeyError, match="top_ranked: not in the corpus: nowhere"):
-        run(MultiVectorSearch(colbert), Unknown())
+    for model in (MultiVectorSearch(colbert), VectorSearch(bi)):
+        task = Unknown()
+        with pytest.raises(KeyError, match="top_ranked: not in the corpus: nowhere"):
+            run(model, task)
