@@ -204,7 +204,8 @@ def test_searches_of_a_store(store: TercetVectorStore) -> None:
     diverse = store.max_marginal_relevance_search("dogs bark", k=2, fetch_k=3, lambda_mult=0.2)
     assert texts(diverse) == ["dogs", "cats"]
     assert texts(store.max_marginal_relevance_search_by_vector(vector, k=1)) == ["cats"]
-    assert len(store) == 3
+    assert store.index is not None
+    assert len(store.index) == 3
     with pytest.raises(TypeError, match="fetch"):
         store.similarity_search("dogs", fetch=3)
 
@@ -276,9 +277,10 @@ def test_ids_of_a_store(store: TercetVectorStore) -> None:
     assert given[1] != "x"
     assert store.add_texts([]) == []
     assert store.delete(["x", "none"])
-    assert len(store) == 6
+    assert store.index is not None
+    assert len(store.index) == 6
     assert store.delete()
-    assert len(store) == 0
+    assert store.index is None
     with pytest.raises(ValueError, match="1 ids, 2 vectors, 2 texts"):
         store.add_texts(["a", "b"], ids=["1"])
 
@@ -301,7 +303,7 @@ def test_indexing_skips_what_is_there(store: TercetVectorStore) -> None:
     assert index_them()["num_added"] == 2
     del documents[0]
     assert index_them() == {"num_added": 0, "num_updated": 0, "num_skipped": 1, "num_deleted": 1}
-    assert len(store) == 4
+    assert len(store.index or ()) == 4
 
 
 def test_a_store_in_several_tasks() -> None:

@@ -46,5 +46,5 @@ def diverse(query: Any, vectors: Any, k: int, relevance: float) -> list[int]:
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Scale vectors to length 1, but for those of length 0."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: npt.NDArray[np.float32] = vectors / np.where(lengths > 0, lengths, 1)
+    scaled: npt.NDArray[np.float32] = vectors / np.maximum(lengths, 1e-30)
     return scaled

@@ -174,8 +174,9 @@ class TextStore:
         """
         with self._lock:
             index = self._index or self._made(1)
-            documents = {entry.id: [entry.text, entry.metadata] for entry in self._entries.values()}
-            storage.write(path, index._native, {**index._header(), "documents": documents})
+            documents = list(self._entries.values())
+            settings = json.dumps({**index._header(), "documents": documents}).encode()
+            storage.replace_file(path, lambda file: index._native.save(file.fileno(), settings))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> TextStore:
@@ -189,17 +190,18 @@ class TextStore:
         settings = storage.read_settings(file, path)
         documents = settings.pop("documents", None)
         kind = next((kind for kind in _CLASSES if settings.get("kind") == kind.__name__), None)
-        if kind is None or not isinstance(documents, dict):
+        if kind is None or not isinstance(documents, list):
             found = "without texts" if documents is None else "of another kind"
             raise ValueError(
                 f"{os.fspath(path)}: expected a store of vectors with texts, got an index {found}"
             )
         index = kind._restore(file, settings, path, verify=True)
-        if set(documents) != {str(id) for id in index.ids.tolist()}:
+        entries = {id: Entry(id, text, metadata) for id, text, metadata in documents}
+        if entries.keys() != set(index.ids.tolist()):
             raise ValueError(f"{os.fspath(path)}: damaged, texts and vectors are of different ids")
         store = cls(lambda dim: kind._empty({**settings, "dim": dim}))
-        store._index = index if documents else None
-        store._entries = {id: Entry(id, text, metadata) for id, (text, metadata) in documents.items()}
+        store._index = index if entries else None
+        store._entries = entries
         return store
 
     def _made(self, dim: int) -> Index:

@@ -102,10 +102,6 @@ class TercetVectorStore(VectorStore):
         """The vectors under their ids, to look at; None while the store is empty."""
         return self._store.index
 
-    def __len__(self) -> int:
-        """Return the number of documents."""
-        return len(self._store)
-
     def add_texts(
         self,
         texts: Iterable[str],
