@@ -239,6 +239,7 @@ def test_filters_of_a_store(store: TercetVectorStore, filter: Any, ids: str) -> 
         ("year", TypeError, "a function of a Document or a dict, got str"),
         ({"year": {"$regex": "x"}}, ValueError, r"expected \$eq, .* of 'year', got '\$regex'"),
         ({"$nor": []}, ValueError, "got '.nor'"),
+        ({1: 2}, TypeError, "names of metadata to be str, got 1"),
         ({"$or": {}}, TypeError, "expects a list of dicts, got dict"),
         ({"year": {"$gt": "x"}}, TypeError, "cannot compare 'year' 2020"),
     ],

@@ -55,6 +55,8 @@ def test_what_is_there_is_replaced(store: TextStore) -> None:
 def test_select_and_remove(store: TextStore) -> None:
     assert [entry.id for entry in store.select(["c", "x", "a", "c"])] == ["c", "a"]
     assert [entry.id for entry in store.select(where=lambda entry: "n" not in entry.metadata)] == ["c"]
+    with pytest.raises(TypeError, match="ids: expected a list of str, got 'ab'"):
+        store.remove("ab")
     store.remove(["x", "a"])
     store.remove(where=lambda entry: entry.id == "c")
     assert ids(store.search([1, 0, 0], 9)) == ["b"]

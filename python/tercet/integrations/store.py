@@ -98,7 +98,7 @@ class TextStore:
             entries[id] = Entry(id, text, json.loads(json.dumps(metadata)))
         rows = np.asarray(vectors, np.float32)
         with self._lock:
-            index = self._made(rows.shape[-1]) if self._index is None else self._index
+            index = self._index_of(rows.shape[-1])
             index.add(rows, list(ids))
             self._index = index
             self._entries.update(entries)
@@ -173,7 +173,7 @@ class TextStore:
         settings. Every byte has a checksum.
         """
         with self._lock:
-            index = self._index or self._made(1)
+            index = self._index_of(1)
             documents = list(self._entries.values())
             settings = json.dumps({**index._header(), "documents": documents}).encode()
             storage.replace_file(path, lambda file: index._native.save(file.fileno(), settings))
@@ -204,17 +204,16 @@ class TextStore:
         store._entries = entries
         return store
 
-    def _made(self, dim: int) -> Index:
-        index = self._make(dim)
+    def _index_of(self, dim: int) -> Index:
+        """Return the index, or an empty one."""
+        index = self._make(dim) if self._index is None else self._index
         if not isinstance(index, _CLASSES):
             raise TypeError(f"index: expected a function that makes a FlatIndex or HNSWIndex, got {index!r}")
         return index
 
     def _chosen(self, ids: Iterable[str] | None, where: Where | None) -> list[Entry]:
-        entries = self._entries
-        known = (
-            list(entries.values())
-            if ids is None
-            else [entries[id] for id in dict.fromkeys(ids) if id in entries]
-        )
+        if isinstance(ids, str):  # whose letters are no ids
+            raise TypeError(f"ids: expected a list of str, got {ids!r}")
+        names = list(self._entries) if ids is None else dict.fromkeys(ids)
+        known = [self._entries[id] for id in names if id in self._entries]
         return known if where is None else [entry for entry in known if where(entry)]

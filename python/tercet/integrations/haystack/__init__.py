@@ -1,14 +1,15 @@
 """Haystack: two rankers and a retriever of texts.
 
-========================  ==========================================  ==================================
-component                 ``run`` takes                               over
-========================  ==========================================  ==================================
-:class:`TercetRetriever`  ``query``, ``filters``, ``top_k``           :class:`tercet.Retriever`
-:class:`ColBERTRanker`    ``query``, ``documents``, ``top_k``         :class:`tercet.models.ColBERT`
-:class:`CrossEncoderRanker`  ``query``, ``documents``, ``top_k``      :class:`tercet.models.CrossEncoder`
-========================  ==========================================  ==================================
+===========================  =================================  ==================================
+component                    ``run`` takes                      over
+===========================  =================================  ==================================
+:class:`TercetRetriever`     ``query``, ``filters``, ``top_k``  :class:`tercet.Retriever`
+:class:`ColBERTRanker`       ``query``, ``documents``,          :class:`tercet.models.ColBERT`
+                             ``top_k``
+:class:`CrossEncoderRanker`  likewise                           :class:`tercet.models.CrossEncoder`
+===========================  =================================  ==================================
 
-An ``AsyncPipeline`` runs them in threads, and may run several at once. There is no document store.
+``Pipeline.run_async`` runs them in threads, and may run several at once. There is no document store.
 """
 
 from tercet.integrations.extras import needs

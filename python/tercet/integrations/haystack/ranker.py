@@ -62,7 +62,9 @@ class _Ranker:
         """Return the component that :meth:`to_dict` described."""
         return default_from_dict(cls, data)
 
-    def _ranked(self, query: str, documents: list[Document], top_k: int | None) -> dict[str, list[Document]]:
+    @component.output_types(documents=list[Document])
+    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
+        """Return ``{"documents": ...}``: copies of the best ``top_k``, with scores, best first."""
         limit = self.top_k if top_k is None else check_k(top_k, "top_k")
         by_id: dict[str, Document] = {}
         for document in documents:
@@ -98,11 +100,6 @@ class ColBERTRanker(_Ranker):
 
     _kind = "ColBERT"
 
-    @component.output_types(documents=list[Document])
-    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
-        """Return ``{"documents": ...}``: copies of the best ``top_k``, with scores, best first."""
-        return self._ranked(query, documents, top_k)
-
 
 @component
 class CrossEncoderRanker(_Ranker):
@@ -124,8 +121,3 @@ class CrossEncoderRanker(_Ranker):
     """
 
     _kind = "CrossEncoder"
-
-    @component.output_types(documents=list[Document])
-    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
-        """Return ``{"documents": ...}``: copies of the best ``top_k``, with scores, best first."""
-        return self._ranked(query, documents, top_k)

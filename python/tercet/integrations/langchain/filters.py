@@ -46,6 +46,9 @@ def document_filter(filter: Any) -> Callable[[Document], bool]:
 def _condition(filter: Any) -> Condition:
     if not isinstance(filter, Mapping):
         raise TypeError(f"filter: expected a function of a Document or a dict, got {type(filter).__name__}")
+    for key in filter:
+        if not isinstance(key, str):
+            raise TypeError(f"filter: expected names of metadata to be str, got {key!r}")
     return all_of([_entry(key, value) for key, value in filter.items()])
 
 
