@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook, empty_index, open_codebook, open_index
 from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
-from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
+from tercet.types import Hits, TokenMatches, TokenVectors, check_hits, merged
 
-__all__ = ["Snapshot", "kind_of", "load", "parts_of", "picked"]
+__all__ = ["Snapshot", "kind_of", "load", "open_commit", "parts_of", "picked"]
 
 
 class Snapshot:
@@ -85,7 +85,7 @@ class Snapshot:
                     threads=threads,
                 )
             )
-        return _merged(found, count)
+        return merged(found, count)
 
     def rerank(self, queries: Any, candidates: Hits, k: int, threads: int | None) -> Hits:
         """Return the best ``k`` of each query's candidates."""
@@ -218,20 +218,29 @@ def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
     while True:
         manifest = read_manifest(directory)
         try:
-            book = None if manifest.codebook is None else open_codebook(directory, manifest.codebook)
-            segments = [
-                Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments
-            ]
+            return open_commit(directory, manifest, opened)
         except FileNotFoundError:
             # A commit after that of the manifest has deleted it: then there is another manifest.
             if read_manifest(directory).generation != manifest.generation:
                 continue
             raise
-        if book is not None:
-            for segment in segments:
-                book.share_with(segment.index)  # one codebook in memory
-        empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
-        return Snapshot(manifest, book, segments, manifest.ids, empty)
+
+
+def open_commit(directory: Path, manifest: Manifest, known: Mapping[str, Segment] | None = None) -> Snapshot:
+    """Open the segments that a manifest names; ``known`` has those that are open already, by file.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: one is damaged, or another than the manifest means; the message names it.
+    """
+    opened = known or {}
+    book = None if manifest.codebook is None else open_codebook(directory, manifest.codebook)
+    segments = [Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments]
+    if book is not None:
+        for segment in segments:
+            book.share_with(segment.index)  # one codebook in memory
+    empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
+    return Snapshot(manifest, book, segments, manifest.ids, empty)
 
 
 def parts_of(path: Path) -> list[tuple[Path, Segment]]:
@@ -241,20 +250,6 @@ def parts_of(path: Path) -> list[tuple[Path, Segment]]:
     return [
         (path / segment.file.file, segment) for segment in load(path).segments if segment.file is not None
     ]
-
-
-def _merged(found: list[Hits], k: int) -> Hits:
-    """Return the best ``k`` of hits that have no id in common: score descending, then id ascending."""
-    ids = np.concatenate([hits.ids for hits in found], axis=1)
-    scores = np.concatenate([hits.scores for hits in found], axis=1)
-    unfilled = ids == -1
-    names = np.where(unfilled, "", ids) if ids.dtype == object else ids  # of one kind, to be compared
-    order = np.lexsort((names, unfilled, -scores))[:, :k]
-    out_ids = np.full((len(ids), k), -1, ids.dtype)
-    out_scores = np.full((len(ids), k), -np.inf, np.float32)
-    out_ids[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
-    out_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
-    return Hits(out_ids, out_scores)
 
 
 def kind_of(ids: Ids) -> IdKind:
