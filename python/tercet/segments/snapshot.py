@@ -18,7 +18,7 @@ from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
 from tercet.types import Hits, TokenMatches, TokenVectors, check_hits, merged
 
-__all__ = ["Snapshot", "kind_of", "load", "open_commit", "parts_of", "picked"]
+__all__ = ["Snapshot", "is_mask", "kind_of", "load", "open_commit", "parts_of", "picked", "unpacked"]
 
 
 class Snapshot:
@@ -69,11 +69,14 @@ class Snapshot:
         """Return the best ``k`` of all segments, of each of which so many ``candidates`` are compared."""
         tokens = self._tokens(queries, "queries")
         count = check_k(k)
-        filters = [self._as_mask_or_ids(given) for given in as_filters(filter, len(tokens))]
+        filters = [unpacked(given, len(self)) for given in as_filters(filter, len(tokens))]
+        for given in filters:
+            if given is not None and not is_mask(given):
+                self.check_kind(given)
         found, first = [], 0
         for segment in self.segments or [Segment(self.empty)]:
             part = slice(first, first := first + len(segment))
-            own = [segment.allowed(f[part] if _is_mask(f) else f) for f in filters or [None]]
+            own = [segment.allowed(f[part] if is_mask(f) else f) for f in filters or [None]]
             most = max(1, min(count, len(segment)))
             found.append(
                 segment.index.search(
@@ -193,19 +196,6 @@ class Snapshot:
                 content[segment.file.file, lists] = len(segment)
         return content
 
-    def _as_mask_or_ids(self, given: Any) -> Any:
-        """Return a filter as :func:`as_filters` makes them, without bits, and of the right size or kind."""
-        if isinstance(given, tuple):
-            bits, size = given
-            given = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
-        if _is_mask(given):
-            if len(given) != len(self):
-                expected = f"a mask of {len(self)} (one per id in index.ids)"
-                raise ValueError(f"filter: expected {expected}, got {len(given)}")
-        elif given is not None:
-            self.check_kind(given)
-        return given
-
 
 def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
     """Open the current commit. What ``known`` has open already is not opened again.
@@ -257,8 +247,19 @@ def kind_of(ids: Ids) -> IdKind:
     return "int" if isinstance(ids, np.ndarray) else "str"
 
 
-def _is_mask(filter: Any) -> bool:
+def is_mask(filter: Any) -> bool:
+    """Tell a mask from ids and None, of filters as :func:`as_filters` makes them, without bits."""
     return isinstance(filter, np.ndarray) and filter.dtype == np.bool_
+
+
+def unpacked(filter: Any, size: int) -> Any:
+    """Return a filter of :func:`as_filters` without bits; ValueError for a mask of another size."""
+    if isinstance(filter, tuple):
+        bits, count = filter
+        filter = np.unpackbits(bits, count=count, bitorder="little").astype(bool)
+    if is_mask(filter) and len(filter) != size:
+        raise ValueError(f"filter: expected a mask of {size} (one per id in index.ids), got {len(filter)}")
+    return filter
 
 
 def picked(ids: Ids, places: npt.NDArray[Any]) -> Ids:
