@@ -181,7 +181,7 @@ class ShardedIndex:
 
     @cached_property
     def ids(self) -> npt.NDArray[Any]:
-        """All ids, ``int64[n]`` or an object array of str, shard by shard; a filter mask follows this order."""
+        """All ids, ``int64[n]`` or an object array of str, shard by shard: the order of a filter mask."""
         parts = self._ask("ids")
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
