@@ -1,4 +1,4 @@
-"""The pages of ``docs/``: their code runs, what they name is there, and Sphinx builds them without warnings."""
+"""The pages of ``docs/``: their code runs, what they name exists, and Sphinx builds them without warning."""
 
 from __future__ import annotations
 
