@@ -21,7 +21,7 @@ __all__ = ["Reranker"]
 SCORE = "_relevance_score"
 
 
-class Reranker(rerankers.Reranker):  # type: ignore[misc]
+class Reranker(rerankers.Reranker):
     """Orders the results of a vector, full-text or hybrid search by the scores of a model.
 
     The order is total: score descending, and equal ones as the search had them.

@@ -22,7 +22,7 @@ with needs("pyterrier"):
 __all__ = ["Reranker", "Retriever"]
 
 
-class Retriever(pt.Transformer):  # type: ignore[misc]
+class Retriever(pt.Transformer):
     """Finds documents in a :class:`tercet.Retriever`.
 
     From ``[qid, query]``, with other columns of queries, to ``[qid, query, docno, score, rank]``: queries in
@@ -72,7 +72,7 @@ class Retriever(pt.Transformer):  # type: ignore[misc]
         return f"Retriever({self.retriever!r}, k={self.k})"
 
 
-class Reranker(pt.Transformer):  # type: ignore[misc]
+class Reranker(pt.Transformer):
     """Orders the documents of each query by the scores of a model.
 
     From ``[qid, query, docno, text]`` to the same rows and columns with new ``score`` and ``rank``: queries

@@ -25,7 +25,7 @@ with needs("txtai"):
 __all__ = ["HNSW", "Flat"]
 
 
-class _Index(ANN):  # type: ignore[misc]
+class _Index(ANN):
     """What both backends share: ids are places in the order in which vectors came, and stay when some go.
 
     Args:
