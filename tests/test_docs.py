@@ -1,4 +1,4 @@
-"""The pages of ``docs/``: their code runs, what they name is there, and Sphinx builds them without a warning."""
+"""The pages of ``docs/``: their code runs, what they name is there, and Sphinx builds them without warnings."""
 
 from __future__ import annotations
 
