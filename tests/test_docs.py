@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tercet
+from tercet import cli
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -75,6 +76,14 @@ def test_every_public_name_is_in_the_api(module: str, page: str) -> None:
     text = (DOCS / "api" / f"{page}.md").read_text(encoding="utf-8")
     public = importlib.import_module(module).__all__
     assert [name for name in public if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_command_is_on_its_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    commands = re.findall(r"^    (\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert {"demo", "index", "search"} <= set(commands)
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert [command for command in commands if f"| `tercet {command}" not in text] == []
 
 
 @pytest.mark.slow
