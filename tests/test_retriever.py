@@ -225,6 +225,20 @@ def test_contains(tmp_path: Path, kind: str) -> None:
         assert 7 not in r
 
 
+def test_get(tmp_path: Path, kind: str) -> None:
+    with make(tmp_path / "x", kind) as r:
+        r.add([{"id": "new", "title": "Bats", "text": "bats hang", "year": 2021}])
+        assert r.get("new") == ("new", "Bats", "bats hang", {"year": 2021})
+        assert r.get(np.int64(7)) == r.get(7)
+        r.add([{"id": "new", "text": "bats fly"}])
+        assert r.get("new").text == "bats fly"
+        r.remove("new")
+        with pytest.raises(KeyError, match="no document with id 'new'"):
+            r.get("new")
+        with pytest.raises(TypeError, match="id: expected int or str"):
+            r.get(None)  # type: ignore[arg-type]
+
+
 def test_explain_adds_up_to_the_score(tmp_path: Path) -> None:
     with make(tmp_path / "x", "multi") as r:
         hit = r.search("dogs sing", 1)[0]

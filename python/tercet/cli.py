@@ -1,4 +1,4 @@
-"""The command line: ``tercet demo | info | index | remove | search | explain | compare | completion``.
+"""The command line: ``tercet demo | info | index | remove | search | explain | compare | mcp | completion``.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
 """
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tercet.commands import about, comparing, completion, indexing, searching
+from tercet.commands import about, comparing, completion, indexing, searching, serving
 
 __all__ = ["main"]
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     version = importlib.metadata.version("tercet")
     parser.add_argument("--version", action="version", version=f"tercet {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (about, indexing, searching, comparing):
+    for module in (about, indexing, searching, comparing, serving):
         module.add(commands)
     completion.add(commands, parser)
     return parser

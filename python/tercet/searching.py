@@ -127,6 +127,15 @@ class Searching:
         ]
         return results[0] if isinstance(query, str) else results
 
+    def get(self, id: int | str) -> Document:
+        """Return the document with an id as it is stored: ``id``, ``title``, ``text`` and ``metadata``.
+
+        Raises:
+            KeyError: no such document.
+            TypeError: an id that is neither int nor str.
+        """
+        return self._collection.find(check_id(id))[0]
+
     def explain(self, query: str, id: int | str) -> list[TokenMatch]:
         """Return for each token of the query the best matching token of a document; needs kind "multi".
 
