@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 SECONDS ?= 20
 FUZZ = codebook container ids kernels restore
 
-.PHONY: demo test test-isa test-lower test-integrations native fuzz aarch64 cuda lint bench clean
+.PHONY: demo test test-isa test-lower test-integrations native fuzz aarch64 cuda lint docs bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -92,9 +92,15 @@ lint: | $(BIN)/python
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cc' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'tests/csrc/*')
 
+# The pages of docs/, to docs/_build; a warning is an error.
+docs: | $(BIN)/python
+	$(BIN)/pip install --quiet ".[docs]"
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+	@echo docs/_build/index.html
+
 bench: $(VENV)/.torch
 	$(BIN)/pip install --quiet ".[demo,bench]"
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest bench/
 
 clean:
-	rm -rf build $(VENV) .venv-integrations
+	rm -rf build docs/_build docs/generated $(VENV) .venv-integrations

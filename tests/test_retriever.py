@@ -46,6 +46,18 @@ def contents(retriever: Retriever) -> dict[int | str, str]:
     return {r.id: r.text for r in found}
 
 
+def test_matching_gives_a_filter(tmp_path: Path, kind: str) -> None:
+    with make(tmp_path / "x", kind) as r, Retriever.open(tmp_path / "x", encoder(kind)) as reader:
+        assert r.path == tmp_path / "x"
+        assert r.matching(lambda document: document.metadata.get("year") == 2020) == ["cats"]
+        assert r.search("dogs bark", filter=r.matching(lambda document: "s" in document.text))[0].id == 7
+        r.add([{"_id": "cats", "text": "cats sleep", "year": 2021}])
+        # of the newest commit, since this reader's is no longer whole
+        assert reader.matching(lambda document: document.metadata.get("year") == 2021) == ["cats"]
+        r.add([f"document {i}" for i in range(1200)])
+        assert len(r.matching(lambda document: True)) == len(r) == 1203
+
+
 def test_add_and_search(tmp_path: Path, kind: str) -> None:
     with make(tmp_path / "x", kind) as r:
         assert len(r) == 3

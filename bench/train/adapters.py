@@ -1,4 +1,4 @@
-"""What both recipes share: the backbone with low-rank updates, groups, batches, the pace of learning."""
+"""What both recipes share: groups, batches, the pace of learning; and the backbone with low-rank updates."""
 
 from __future__ import annotations
 
@@ -58,14 +58,12 @@ def updates(model: Any) -> list[Any]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
-def save(path: Path, model: Any, head: dict[str, Any], about: dict[str, Any]) -> None:
-    """Write what was trained: the updates under peft's names, the head, and a record of the run."""
+def save(path: Path, tensors: dict[str, Any], about: dict[str, Any]) -> None:
+    """Write what was trained, updates under peft's names, and a record of the run."""
     from safetensors.torch import save_file
 
     path.mkdir(parents=True, exist_ok=True)
-    tensors = {n: p.detach().contiguous() for n, p in model.named_parameters() if p.requires_grad}
-    tensors |= {name: tensor.detach().contiguous() for name, tensor in head.items()}
-    save_file(tensors, path / "trained.safetensors")
+    save_file({n: t.detach().contiguous() for n, t in tensors.items()}, path / "trained.safetensors")
     (path / "run.json").write_text(json.dumps(about, indent=2))
 
 

@@ -3,9 +3,8 @@
     python bench/train/reranker.py GROUPS.jsonl OUT [--steps 400] [--rank 24] [--threads 1]
 
 A query's group of documents is ranked as a list: cross-entropy between the softmax of the scores and a
-target that is half what answers the query and half what a teacher thinks, the untrained model's token
-MaxSim and cosine; plus the binary cross-entropy of each score, so that its sigmoid is a chance and not
-only an order.
+target that is in part what answers the query and in part what the teacher of groups.py thinks; plus the
+binary cross-entropy of each score, so that its sigmoid is a chance and not only an order.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from adapters import backbone, batches, optimizer, read_groups, resume, save, updates
 
-TEACHER = 40.0  # of the mean of two cosines, to make it a logit
+TEACHER = 0.7  # of standard deviations, to make them a logit
 TOKENS = 144  # of a pair
 
 
@@ -44,7 +43,7 @@ class Reranker(torch.nn.Module):
         for first in range(0, len(order), 16):
             queries, documents = zip(*[pairs[i] for i in order[first : first + 16]], strict=True)
             inputs = self.tokenizer(
-                list(queries), list(documents), truncation="only_second", max_length=self.tokens,
+                list(queries), list(documents), truncation="longest_first", max_length=self.tokens,
                 padding=True, return_tensors="pt",
             )  # fmt: skip
             with torch.autocast("cpu", torch.bfloat16):
@@ -68,10 +67,10 @@ def loss_of(
         chosen = answers + misses
         pairs += [(group["query"][:300], texts[i]) for i in chosen]
         labels.append([1.0] * len(answers) + [0.0] * (len(misses) + 1))
-        opinions = [(group["maxsim"][i] + group["dense"][i]) / 2 for i in chosen]
+        opinions = [group["teacher"][i] for i in chosen]
         # And a document of another query, which is certainly about something else
         pairs.append((group["query"][:300], rng.choice(rng.choice(batch)["negatives"])))
-        taught.append([*opinions, min(opinions) - 0.1])
+        taught.append([*opinions, min(opinions) - 4])
     scores = model(pairs).view(len(batch), size)
     label, teacher = torch.tensor(labels), (TEACHER * torch.tensor(taught)).softmax(1)
     target = (1 - soft) * label / label.sum(1, keepdim=True) + soft * teacher
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="queries of a step")
     parser.add_argument("--size", type=int, default=8, help="documents of a query")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--soft", type=float, default=0.5, help="the teacher's part of the target")
+    parser.add_argument("--soft", type=float, default=0.7, help="the teacher's part of the target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of a pair")
@@ -112,12 +111,12 @@ def main() -> None:
     for step in range(args.steps + 1):
         if step % args.keep_every == 0 or step == args.steps:
             about = {**vars(args), "groups": len(groups), "step": step, "kind": "reranker"}
-            trained = {
+            trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad} | {
                 f"{part}.{name}": tensor
                 for part in ("pooler", "classifier")
                 for name, tensor in getattr(model, part).state_dict().items()
             }
-            save(args.out / f"step{step}", encoder, trained, {k: str(v) for k, v in about.items()})
+            save(args.out / f"step{step}", trained, {k: str(v) for k, v in about.items()})
         if step == args.steps:
             break
         loss = loss_of(model, next(stream), rng, args.size, args.soft)

@@ -1,4 +1,4 @@
-"""The command line: ``tercet demo | index | remove | search | explain | compare | info``.
+"""The command line: ``tercet demo | info | index | remove | search | explain | compare | completion``.
 
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
 """
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tercet.commands import about, comparing, indexing, searching
+from tercet.commands import about, comparing, completion, indexing, searching
 
 __all__ = ["main"]
 
@@ -42,11 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tercet", description="Neural retrieval: texts in, ranked texts out."
+        prog="tercet",
+        description="Neural retrieval: texts in, ranked texts out.",
+        epilog="Results go to stdout, messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.",
     )
     version = importlib.metadata.version("tercet")
     parser.add_argument("--version", action="version", version=f"tercet {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (about, indexing, searching, comparing):
         module.add(commands)
+    completion.add(commands, parser)
     return parser

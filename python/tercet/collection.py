@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from tercet.directory import (
     remove_stale,
     writing,
 )
-from tercet.documents import Document, DocumentStore, is_blank
+from tercet.documents import CHUNK, Document, DocumentStore, is_blank
 from tercet.encoders import describe, same_model
 from tercet.indexes import FlatIndex, MultiVectorIndex
 from tercet.indexes import open as open_index
@@ -166,6 +166,20 @@ class Collection:
                 return documents[keys[0]], keys[0], state.index
             if not self._is_behind(state):
                 raise KeyError(f"no document with id {id!r}")
+            self._catch_up(state)
+
+    def matching(self, condition: Callable[[Document], bool]) -> list[int | str]:
+        """Return the ids of the documents that meet a condition."""
+        while True:
+            state = self._state
+            keys, read, ids = state.index.ids.tolist(), 0, []
+            for start in range(0, len(keys), CHUNK):
+                with self._lock:
+                    documents = self._store.get(keys[start : start + CHUNK]).values()
+                read += len(documents)
+                ids += [document.id for document in documents if condition(document)]
+            if read == len(keys):
+                return ids
             self._catch_up(state)
 
     def next_number(self) -> int:

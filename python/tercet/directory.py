@@ -48,7 +48,11 @@ MANIFEST, DOCUMENTS, LOCK = "manifest.json", "documents.sqlite", "writer.lock"
 # SQLite's own files beside a database
 _DATABASE = (DOCUMENTS, *(DOCUMENTS + suffix for suffix in ("-journal", "-wal", "-shm")))
 # Formats of directories, and what opens them
-_OPENS = {FORMAT: "tercet.Retriever.open", "tercet-segments": "tercet.open"}
+_OPENS = {
+    FORMAT: "tercet.Retriever.open",
+    "tercet-segments": "tercet.open",
+    "tercet-shards": "tercet.ray.ShardedIndex.open",
+}
 
 _INDEX_NAME = re.compile(r"index-(\d+)\.tercet")
 

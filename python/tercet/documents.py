@@ -11,10 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Document", "DocumentStore", "check_id", "check_ids", "parse", "parse_all"]
+__all__ = [
+    "CHUNK",
+    "Document",
+    "DocumentStore",
+    "check_id",
+    "check_ids",
+    "check_metadata",
+    "parse",
+    "parse_all",
+]
 
 _ID_RANGE = range(-(2**63), 2**63)  # what SQLite can hold
-_CHUNK = 500  # bound parameters of a statement; SQLite guarantees 999
+CHUNK = 500  # bound parameters of a statement; SQLite guarantees 999
 
 _SCHEMA_VERSION = 1
 _SCHEMA = f"""
@@ -109,14 +118,19 @@ def parse(item: Any, place: int, number: int) -> Document:
         f"{identifier}{document.content}".encode()
     except UnicodeEncodeError as e:
         raise ValueError(f"document {identifier!r} (number {place}) is not valid Unicode: {e}") from None
+    check_metadata(fields, f"document {identifier!r}")
+    return document
+
+
+def check_metadata(fields: Mapping[Any, Any], name: str) -> None:
+    """Raise TypeError, which begins with ``name``, for metadata that JSON cannot hold."""
     for key, value in fields.items():
         if not isinstance(key, str):
-            raise TypeError(f"document {identifier!r}: expected names of metadata to be str, got {key!r}")
+            raise TypeError(f"{name}: expected names of metadata to be str, got {key!r}")
         try:
             json.dumps(value)
         except (TypeError, ValueError) as e:
-            raise TypeError(f"document {identifier!r}: metadata {key!r} is not JSON: {e}") from None
-    return document
+            raise TypeError(f"{name}: metadata {key!r} is not JSON: {e}") from None
 
 
 def parse_all(docs: Iterable[Any], number: int, ids: dict[int | str, None]) -> Iterator[Document]:
@@ -238,6 +252,6 @@ class DocumentStore:
         return self._connection
 
     def _select(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        for start in range(0, len(values), _CHUNK):
-            part = values[start : start + _CHUNK]
+        for start in range(0, len(values), CHUNK):
+            part = values[start : start + CHUNK]
             yield from self._db.execute(f"{statement} ({', '.join('?' * len(part))})", part).fetchall()

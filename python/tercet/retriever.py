@@ -11,11 +11,11 @@ from typing import Any, Literal
 from tercet.change import Index
 from tercet.collection import Collection
 from tercet.directory import Manifest
-from tercet.documents import check_id, check_ids, parse_all
+from tercet.documents import Document, check_id, check_ids, parse_all
 from tercet.encoders import Encoder, check_encoder, describe, load_recorded, same_model
 from tercet.searching import Result, Searching
 
-__all__ = ["Result", "Retriever"]
+__all__ = ["Document", "Result", "Retriever"]
 
 
 class Retriever(Searching):
@@ -103,6 +103,11 @@ class Retriever(Searching):
         return self._collection.index
 
     @property
+    def path(self) -> Path:
+        """The directory, absolute."""
+        return self._collection.path
+
+    @property
     def manifest(self) -> Manifest:
         """What the directory records: kind, codec, fingerprint of the model, number of the commit."""
         return self._collection.manifest
@@ -160,6 +165,14 @@ class Retriever(Searching):
         with self._collection.change() as change:
             change.remove(wanted)
 
+    def matching(self, condition: Callable[[Document], bool]) -> list[int | str]:
+        """Return the ids of the documents that meet a condition: a filter for :meth:`search`.
+
+        Every document is read from the disk for that, as a :class:`tercet.retriever.Document` with ``id``,
+        ``title``, ``text`` and ``metadata``.
+        """
+        return self._collection.matching(condition)
+
     def __len__(self) -> int:
         """Return the number of documents."""
         return len(self.index)
@@ -185,7 +198,7 @@ class Retriever(Searching):
         self.close()
 
     def __repr__(self) -> str:
-        path, m = str(self._collection.path), self.manifest
+        path, m = str(self.path), self.manifest
         return f"Retriever({path!r}, {m.kind!r}, {m.encoder.get('name')!r}, documents={len(self)})"
 
 

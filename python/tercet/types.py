@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tercet.arrays import Rows, as_rows, as_tokens
 
-__all__ = ["Hit", "Hits", "PackedMask", "TokenMatches", "TokenVectors", "check_hits"]
+__all__ = ["Hit", "Hits", "PackedMask", "TokenMatches", "TokenVectors", "check_hits", "merged"]
 
 
 class Hit(NamedTuple):
@@ -262,3 +262,17 @@ def check_hits(hits: Any, queries: TokenVectors, name: str) -> None:
         raise TypeError(f"{name}: expected Hits of a search, got {type(hits).__name__}")
     if len(hits) != len(queries):
         raise ValueError(f"{name}: expected {len(queries)} rows, one per query, got {len(hits)}")
+
+
+def merged(found: Sequence[Hits], k: int) -> Hits:
+    """Return the best ``k`` of hits that have no id in common: score descending, then id ascending."""
+    ids = np.concatenate([hits.ids for hits in found], axis=1)
+    scores = np.concatenate([hits.scores for hits in found], axis=1)
+    unfilled = ids == -1
+    names = np.where(unfilled, "", ids) if ids.dtype == object else ids  # of one kind, to be compared
+    order = np.lexsort((names, unfilled, -scores))[:, :k]
+    out_ids = np.full((len(ids), k), -1, ids.dtype)
+    out_scores = np.full((len(ids), k), -np.inf, np.float32)
+    out_ids[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
+    out_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
+    return Hits(out_ids, out_scores)

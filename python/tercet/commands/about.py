@@ -6,23 +6,23 @@ import argparse
 import json
 from typing import Any
 
+from tercet.commands.parsing import add_command
+
 __all__ = ["add"]
 
 
 def add(commands: Any) -> None:
     """Add the commands to a parser."""
-    demo = commands.add_parser("demo", help="compare the three architectures on a judged collection")
+    demo = add_command(commands, "demo", _demo, "compare the three architectures on a judged collection")
     demo.add_argument(
         "--cross-encoder", metavar="NAME", help="name or path; default, with torch: the one that comes along"
     )
     demo.add_argument("--quick", action="store_true", help="a small part of the collection, in seconds")
     demo.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    demo.set_defaults(run=_demo)
 
-    info = commands.add_parser("info", help="this machine and installation, or an index")
+    info = add_command(commands, "info", _info, "this machine and installation, or an index")
     info.add_argument("index", metavar="INDEX", nargs="?", help="an index directory, or a saved index")
     info.add_argument("--json", action="store_true", help="one object")
-    info.set_defaults(run=_info)
 
 
 def _demo(args: argparse.Namespace) -> int:

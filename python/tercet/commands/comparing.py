@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tercet.commands import loading
+from tercet.commands.parsing import add_command, positive
+from tercet.indexes.base import CODECS, RESIDUAL
 
 if TYPE_CHECKING:
     from tercet.compare.arms import StageName
@@ -23,8 +25,10 @@ _WITH_CE = ["bi+ce", "colbert+ce"]
 
 def add(commands: Any) -> None:
     """Add the command to a parser."""
-    compare = commands.add_parser(
+    compare = add_command(
+        commands,
         "compare",
+        _compare,
         help="compare ways to rank on a judged collection: quality, latency, storage",
         description="Compares bi-encoder, late interaction, cross-encoder and their chains on a collection "
         "in the layout of BEIR. Everything is measured in the run that prints it.",
@@ -54,15 +58,26 @@ def add(commands: Any) -> None:
         help="also measure the arms with ce where it stops early (Retriever.search, stop_margin)",
     )
     compare.add_argument("--min-depth", type=int, metavar="N", help="texts it reads in any case (default 10)")
-    compare.add_argument("--codec", default="float32", metavar="CODEC", help="of bi (default float32)")
-    compare.add_argument("--token-codec", default="int4", metavar="CODEC", help="of colbert (default int4)")
+    compare.add_argument(
+        "--codec", choices=CODECS, default="float32", metavar="CODEC", help="of bi (default float32)"
+    )
+    compare.add_argument(
+        "--token-codec",
+        choices=(*CODECS, *RESIDUAL),
+        default="int4",
+        metavar="CODEC",
+        help="of colbert (default int4)",
+    )
     compare.add_argument("--split", default="test", metavar="NAME", help="qrels/NAME.tsv (default test)")
-    compare.add_argument("--limit-queries", type=int, metavar="N", help="ask the first N judged queries only")
+    compare.add_argument(
+        "--limit-queries", type=positive, metavar="N", help="ask the first N judged queries only"
+    )
     compare.add_argument("--html", metavar="FILE", help="write a report")
     compare.add_argument("--png", metavar="FILE", help="write the plot (needs tercet[report])")
-    compare.add_argument("--json", metavar="FILE", help="write all numbers, of each query too")
+    compare.add_argument(
+        "--json", metavar="FILE", help="write all numbers, of each query too; - prints them, and no table"
+    )
     compare.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    compare.set_defaults(run=_compare, usage_error=compare.error)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -84,8 +99,6 @@ def _compare(args: argparse.Namespace) -> int:
                 f"--depth: expected numbers of at least {BEST} that do not rise, got {args.depth}"
             )
         stopping = check_stopping(args.stop_margin, args.min_depth, BEST, depths[-1])
-        if args.limit_queries is not None and args.limit_queries < 1:
-            raise ValueError(f"--limit-queries: expected at least 1, got {args.limit_queries}")
         needs_ce = any("ce" in stages for stages in chosen)
         if needs_ce and not args.cross_encoder:
             raise ValueError("arms with ce need --cross-encoder NAME")
@@ -102,9 +115,10 @@ def _compare(args: argparse.Namespace) -> int:
         comparison = measure_all(
             folder, arms, models, codec=args.codec, token_codec=args.token_codec, quiet=args.quiet
         )
-    print(text_report(comparison))
-    if args.json is not None:
-        Path(args.json).write_text(json.dumps(as_json(comparison), indent=1) + "\n", encoding="utf-8")
+    numbers = json.dumps(as_json(comparison), indent=1)
+    print(numbers if args.json == "-" else text_report(comparison))
+    if args.json not in (None, "-"):
+        Path(args.json).write_text(numbers + "\n", encoding="utf-8")
     if args.html is not None:
         Path(args.html).write_text(html_report(comparison), encoding="utf-8")
     if args.png is not None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tercet.commands import loading
+from tercet.commands.parsing import add_command
+from tercet.indexes.base import CODECS, RESIDUAL
 
 if TYPE_CHECKING:
     from tercet.retriever import Retriever
@@ -19,7 +21,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the commands to a parser."""
-    index = commands.add_parser("index", help="make an index directory of a file of documents")
+    index = add_command(commands, "index", _index, "make an index directory of a file of documents")
     index.add_argument(
         "docs", metavar="DOCS", help="JSONL, also .gz, or - for stdin: _id|id, title, text|contents"
     )
@@ -38,18 +40,17 @@ def add(commands: Any) -> None:
     index.add_argument(
         "--codec",
         metavar="CODEC",
-        help="float32, bfloat16, int8, int4, int2 or binary; for multi also residual2, residual1 or pq16",
+        choices=(*CODECS, *RESIDUAL),
+        help=f"{', '.join(CODECS)}; for multi also {', '.join(RESIDUAL)}",
     )
     existing = index.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an index that is there")
     existing.add_argument("--append", action="store_true", help="add to it; same ids replace documents")
     index.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    index.set_defaults(run=_index, usage_error=index.error)
 
-    remove = commands.add_parser("remove", help="take documents out of an index")
+    remove = add_command(commands, "remove", _remove, "take documents out of an index")
     remove.add_argument("index", metavar="DIR", help="an index directory")
     remove.add_argument("ids", metavar="ID", nargs="+", help="ids of documents; all are removed, or none")
-    remove.set_defaults(run=_remove)
 
 
 def _index(args: argparse.Namespace) -> int:
@@ -58,6 +59,8 @@ def _index(args: argparse.Namespace) -> int:
 
     if args.append and (args.model or args.backend or args.kind or args.codec):
         args.usage_error("--append takes model, backend, kind and codec of the index that is there")
+    if args.codec in RESIDUAL and args.kind != "multi":
+        args.usage_error(f"--codec {args.codec} is for --kind multi")
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded

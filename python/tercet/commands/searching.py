@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import shutil
 import sys
 import textwrap
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tercet.commands import loading
+from tercet.commands.parsing import add_command, positive, print_json
 
 if TYPE_CHECKING:
     from tercet.explain import TokenMatch
@@ -22,23 +22,24 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the commands to a parser."""
-    search = commands.add_parser("search", help="find documents")
+    search = add_command(commands, "search", _search, "find documents")
     search.add_argument("index", metavar="DIR", help="an index directory")
-    search.add_argument("query", metavar="QUERY")
-    search.add_argument("-k", type=int, default=10, metavar="K", help="how many (default 10)")
+    search.add_argument("query", metavar="QUERY", help="a text")
+    search.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default 10)")
     search.add_argument("--json", action="store_true", help="one object per line")
     search.add_argument("--explain", action="store_true", help="which tokens matched (indexes of kind multi)")
     search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
-    search.add_argument("--depth", type=int, default=100, metavar="N", help="how many it reads (default 100)")
-    search.set_defaults(run=_search)
+    search.add_argument(
+        "--depth", type=positive, default=100, metavar="N", help="how many it reads (default 100)"
+    )
 
-    explain = commands.add_parser("explain", help="which token of a document matched which of a query")
+    explain = add_command(commands, "explain", _explain, "which token of a document matched which of a query")
     explain.add_argument("index", metavar="DIR", help="an index directory of kind multi")
-    explain.add_argument("query", metavar="QUERY")
+    explain.add_argument("query", metavar="QUERY", help="a text")
     explain.add_argument("id", metavar="ID", help="of a document")
+    explain.add_argument("--json", action="store_true", help="one object")
     explain.add_argument("--html", metavar="FILE", help="write a page: shaded text, matches, similarities")
     explain.add_argument("--png", metavar="FILE", help="write a heat map of the similarities")
-    explain.set_defaults(run=_explain)
 
 
 def _search(args: argparse.Namespace) -> int:
@@ -55,20 +56,10 @@ def _search(args: argparse.Namespace) -> int:
             record: dict[str, Any] = {"rank": rank, **result._asdict()}
             if args.explain:
                 record["explain"] = [match._asdict() for match in matches]
-            line = json.dumps(record, ensure_ascii=False)
-            # a lone surrogate, which JSON can hold and UTF-8 cannot
-            print(line if _encodable(line) else json.dumps(record))
+            print_json(record)
         else:
             _show(rank, result, matches)
     return 0
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
@@ -97,6 +88,10 @@ def _explain(args: argparse.Namespace) -> int:
         from tercet.explain_html import explanation_page
 
         Path(args.html).write_text(explanation_page(explanation), encoding="utf-8")
+    if args.json:
+        matches = [match._asdict() for match in explanation.matches]
+        print_json({"score": explanation.score, **explanation.document._asdict(), "explain": matches})
+        return 0
     print(f"{explanation.score:.4f}  {explanation.document.id}  {explanation.document.title}".rstrip())
     print(explanation_table(explanation.matches))
     return 0

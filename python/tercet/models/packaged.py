@@ -5,8 +5,9 @@ backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensor
 
 * ``backbone.<module>.lora_A [rank, in]`` and ``.lora_B [out, rank]``: the module's weight is the backbone's
   plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021, under peft's names);
-* the head: ``projection.weight [dim, hidden]`` and ``.bias`` of a ColBERT, or ``pooler.*`` and
-  ``classifier.*`` of a ``BertForSequenceClassification``.
+* the head: of a ColBERT ``projection.weight [dim, hidden]``, ``.bias``, ``up.weight [hidden, hidden]``,
+  ``.bias`` and ``down.weight [dim, hidden]``, which make ``projection(x) + down(gelu(up(x)))`` of a token;
+  or ``pooler.*`` and ``classifier.*`` of a ``BertForSequenceClassification``.
 
 So a model of 90 MB is a file of one or two. ``ColBERT().model.save_pretrained(folder)``, and the same of a
 ``CrossEncoder``, write all of it, as sentence-transformers and its relatives load it.
@@ -109,7 +110,6 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
     import torch
 
     trained = read_trained(folder or home(COLBERT))
-    projection = _part(trained, "projection.")
     modules, own = library.sentence_transformer.modules, library.multi_vector_encoder.modules
     transformer = modules.Transformer(
         packaged_model(),
@@ -117,22 +117,45 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
         model_kwargs={"dtype": torch.float32},
     )
     add_updates(transformer.auto_model, trained)
-    dim, hidden = projection["weight"].shape
-    dense = modules.Dense(
-        hidden,
-        dim,
-        activation_function=torch.nn.Identity(),
-        init_weight=projection["weight"],
-        init_bias=projection["bias"],
-        module_input_name="token_embeddings",
-    )
     scaled = modules.Normalize(module_input_name="token_embeddings")
     # Punctuation of documents, a sixth of their tokens, made no difference where it was measured
     mask = own.MultiVectorMask(skiplist_words=list(string.punctuation))
     return library.MultiVectorEncoder(
-        modules=[transformer, mask, dense, scaled],
+        modules=[transformer, mask, *_head(trained), scaled],
         device=device or library.util.get_device_name(),
     )
+
+
+def _head(trained: Trained) -> list[Any]:
+    """Return ``projection(x) + down(gelu(up(x)))`` as two ``Dense``, which every reader of the layout knows.
+
+    The first has the hidden units side by side: ``gelu(up(x))``, and ``gelu(0) = 0`` plus a residual that is
+    ``projection(x)`` without its bias. The second adds them.
+    """
+    import torch
+
+    dense = sentence_transformers().sentence_transformer.modules.Dense
+    projection, up, down = (_part(trained, f"{name}.") for name in ("projection", "up", "down"))
+    dim, hidden = projection["weight"].shape
+    first = dense(
+        hidden,
+        hidden + dim,
+        activation_function=torch.nn.GELU(),
+        init_weight=torch.cat([up["weight"], torch.zeros(dim, hidden)]),
+        init_bias=torch.cat([up["bias"], torch.zeros(dim)]),
+        module_input_name="token_embeddings",
+        use_residual=True,
+    )
+    first.residual.weight = torch.nn.Parameter(torch.cat([torch.zeros(hidden, hidden), projection["weight"]]))
+    second = dense(
+        hidden + dim,
+        dim,
+        activation_function=torch.nn.Identity(),
+        init_weight=torch.cat([down["weight"], torch.eye(dim)], dim=1),
+        init_bias=projection["bias"],
+        module_input_name="token_embeddings",
+    )
+    return [first, second]
 
 
 def cross_encoder(device: str | None = None, folder: Path | None = None) -> Any:

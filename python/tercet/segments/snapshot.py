@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from tercet.scoring import check_k
 from tercet.segments.codebook import Codebook, empty_index, open_codebook, open_index
 from tercet.segments.manifest import IdKind, Manifest, read_manifest
 from tercet.segments.segment import Ids, Segment, read_removed
-from tercet.types import Hits, TokenMatches, TokenVectors, check_hits
+from tercet.types import Hits, TokenMatches, TokenVectors, check_hits, merged
 
-__all__ = ["Snapshot", "kind_of", "load", "parts_of", "picked"]
+__all__ = ["Snapshot", "is_mask", "kind_of", "load", "open_commit", "parts_of", "picked", "unpacked"]
 
 
 class Snapshot:
@@ -69,11 +69,14 @@ class Snapshot:
         """Return the best ``k`` of all segments, of each of which so many ``candidates`` are compared."""
         tokens = self._tokens(queries, "queries")
         count = check_k(k)
-        filters = [self._as_mask_or_ids(given) for given in as_filters(filter, len(tokens))]
+        filters = [unpacked(given, len(self)) for given in as_filters(filter, len(tokens))]
+        for given in filters:
+            if given is not None and not is_mask(given):
+                self.check_kind(given)
         found, first = [], 0
         for segment in self.segments or [Segment(self.empty)]:
             part = slice(first, first := first + len(segment))
-            own = [segment.allowed(f[part] if _is_mask(f) else f) for f in filters or [None]]
+            own = [segment.allowed(f[part] if is_mask(f) else f) for f in filters or [None]]
             most = max(1, min(count, len(segment)))
             found.append(
                 segment.index.search(
@@ -85,7 +88,7 @@ class Snapshot:
                     threads=threads,
                 )
             )
-        return _merged(found, count)
+        return merged(found, count)
 
     def rerank(self, queries: Any, candidates: Hits, k: int, threads: int | None) -> Hits:
         """Return the best ``k`` of each query's candidates."""
@@ -193,19 +196,6 @@ class Snapshot:
                 content[segment.file.file, lists] = len(segment)
         return content
 
-    def _as_mask_or_ids(self, given: Any) -> Any:
-        """Return a filter as :func:`as_filters` makes them, without bits, and of the right size or kind."""
-        if isinstance(given, tuple):
-            bits, size = given
-            given = np.unpackbits(bits, count=size, bitorder="little").astype(bool)
-        if _is_mask(given):
-            if len(given) != len(self):
-                expected = f"a mask of {len(self)} (one per id in index.ids)"
-                raise ValueError(f"filter: expected {expected}, got {len(given)}")
-        elif given is not None:
-            self.check_kind(given)
-        return given
-
 
 def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
     """Open the current commit. What ``known`` has open already is not opened again.
@@ -218,20 +208,29 @@ def load(directory: Path, known: Sequence[Segment] = ()) -> Snapshot:
     while True:
         manifest = read_manifest(directory)
         try:
-            book = None if manifest.codebook is None else open_codebook(directory, manifest.codebook)
-            segments = [
-                Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments
-            ]
+            return open_commit(directory, manifest, opened)
         except FileNotFoundError:
             # A commit after that of the manifest has deleted it: then there is another manifest.
             if read_manifest(directory).generation != manifest.generation:
                 continue
             raise
-        if book is not None:
-            for segment in segments:
-                book.share_with(segment.index)  # one codebook in memory
-        empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
-        return Snapshot(manifest, book, segments, manifest.ids, empty)
+
+
+def open_commit(directory: Path, manifest: Manifest, known: Mapping[str, Segment] | None = None) -> Snapshot:
+    """Open the segments that a manifest names; ``known`` has those that are open already, by file.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: one is damaged, or another than the manifest means; the message names it.
+    """
+    opened = known or {}
+    book = None if manifest.codebook is None else open_codebook(directory, manifest.codebook)
+    segments = [Segment.open(directory, file, manifest, opened.get(file.file)) for file in manifest.segments]
+    if book is not None:
+        for segment in segments:
+            book.share_with(segment.index)  # one codebook in memory
+    empty = empty_index(manifest.dim, manifest.codec, manifest.seed, book)
+    return Snapshot(manifest, book, segments, manifest.ids, empty)
 
 
 def parts_of(path: Path) -> list[tuple[Path, Segment]]:
@@ -243,27 +242,24 @@ def parts_of(path: Path) -> list[tuple[Path, Segment]]:
     ]
 
 
-def _merged(found: list[Hits], k: int) -> Hits:
-    """Return the best ``k`` of hits that have no id in common: score descending, then id ascending."""
-    ids = np.concatenate([hits.ids for hits in found], axis=1)
-    scores = np.concatenate([hits.scores for hits in found], axis=1)
-    unfilled = ids == -1
-    names = np.where(unfilled, "", ids) if ids.dtype == object else ids  # of one kind, to be compared
-    order = np.lexsort((names, unfilled, -scores))[:, :k]
-    out_ids = np.full((len(ids), k), -1, ids.dtype)
-    out_scores = np.full((len(ids), k), -np.inf, np.float32)
-    out_ids[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
-    out_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
-    return Hits(out_ids, out_scores)
-
-
 def kind_of(ids: Ids) -> IdKind:
     """Tell what ids are."""
     return "int" if isinstance(ids, np.ndarray) else "str"
 
 
-def _is_mask(filter: Any) -> bool:
+def is_mask(filter: Any) -> bool:
+    """Tell a mask from ids and None, of filters as :func:`as_filters` makes them, without bits."""
     return isinstance(filter, np.ndarray) and filter.dtype == np.bool_
+
+
+def unpacked(filter: Any, size: int) -> Any:
+    """Return a filter of :func:`as_filters` without bits; ValueError for a mask of another size."""
+    if isinstance(filter, tuple):
+        bits, count = filter
+        filter = np.unpackbits(bits, count=count, bitorder="little").astype(bool)
+    if is_mask(filter) and len(filter) != size:
+        raise ValueError(f"filter: expected a mask of {size} (one per id in index.ids), got {len(filter)}")
+    return filter
 
 
 def picked(ids: Ids, places: npt.NDArray[Any]) -> Ids:
