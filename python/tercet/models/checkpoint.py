@@ -12,7 +12,7 @@ from typing import Any
 
 from tercet.models.loading import find_file, hub_options, require_model
 
-__all__ = ["late_interaction_format", "untrained_weights"]
+__all__ = ["late_interaction_format", "refuse_incomplete", "refuse_untrained"]
 
 
 def late_interaction_format(name: str, options: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
     )
 
 
-def untrained_weights(model: Any, options: dict[str, Any]) -> list[str]:
+def _untrained(model: Any, options: dict[str, Any]) -> list[str]:
     """Return the parameters of a transformers model that its checkpoint does not have.
 
     Args:
@@ -81,6 +81,30 @@ def untrained_weights(model: Any, options: dict[str, Any]) -> list[str]:
     return sorted(parameters.intersection(info["missing_keys"]))
 
 
+def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for an encoder without some of its weights, which would be random numbers."""
+    transformer = getattr(model, "transformers_model", None)
+    if transformer is None:
+        return
+    # Of a pooled output nobody asks, and many checkpoints come without it
+    missing = [m for m in _untrained(transformer, options) if not m.startswith("pooler.")]
+    if missing:
+        raise ValueError(
+            f"{name}: no weights for {_some(missing)}, which would be random; its files are incomplete, or "
+            f"of another architecture than {model[0].config.architectures}"
+        )
+
+
+def refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for a cross-encoder without some of its weights, its head for one."""
+    missing = _untrained(model.transformers_model, options)
+    if missing:
+        raise ValueError(
+            f"{name}: no trained weights for {_some(missing)}, its scores would be random; found "
+            f"architectures {model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
+        )
+
+
 def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
     """Return the tensor names in the safetensors files of a checkpoint; none when it has another format."""
     index = _json(name, "model.safetensors.index.json", options)
@@ -93,6 +117,10 @@ def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
 
     with safe_open(path, framework="pt") as file:
         return set(file.keys())
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 def _json(name: str, filename: str, options: dict[str, Any]) -> Any:

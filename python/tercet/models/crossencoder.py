@@ -11,13 +11,9 @@ import numpy.typing as npt
 from tercet.models.backend import Backend, PairRunner, checked_length
 from tercet.models.opening import pair_runner
 from tercet.models.precision import Precision
-from tercet.models.texts import batches, check_texts, progress_bar, slabs
+from tercet.models.texts import batches, check_texts, default_budget, progress_bar, slabs
 
 __all__ = ["CrossEncoder"]
-
-# Padded tokens per forward pass. With 2048, 100 documents of mixed length carry about 10 % of padding (in
-# batches of 32 pairs, 40 %); an accelerator needs more work at a time to be busy.
-_CPU_BUDGET, _ACCELERATOR_BUDGET = 2048, 32768
 
 Activation = Literal["sigmoid", "none", "model"]
 
@@ -94,8 +90,7 @@ class CrossEncoder:
             )
         self.activation = activation
         self.max_length = checked_length(max_length, self._runner.max_length)
-        on_cpu = self._runner.device.startswith("cpu")
-        self.token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
+        self.token_budget = token_budget or default_budget(self._runner.device)
 
     @property
     def model(self) -> Any:

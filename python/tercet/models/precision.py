@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 from tercet import _core
@@ -47,6 +47,9 @@ def inference(model: Any, precision: str | None) -> Iterator[None]:
     """
     import torch
 
+    from tercet.models.packing import PackedWeights, can_pack
+
     half = precision == "bfloat16" and model.device.type == "cpu"
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    packed = PackedWeights(torch.bfloat16 if half else torch.float32) if can_pack(model) else nullcontext()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half), packed:
         yield

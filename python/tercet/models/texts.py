@@ -9,9 +9,14 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["batches", "check_texts", "progress_bar", "slabs"]
+__all__ = ["batches", "check_texts", "default_budget", "progress_bar", "slabs"]
 
 _MANY = 256  # texts; fewer are done before anybody reads a bar
+
+# Padded tokens per forward pass. What a layer holds of so many stays in a core's share of the cache, and 100
+# texts of mixed length carry about 10 % of padding with 2048 (in batches of 32 texts, 40 %); an accelerator
+# needs more work at a time to be busy.
+_CPU_BUDGET, _ACCELERATOR_BUDGET = 2048, 32768
 
 
 def check_texts(texts: str | Iterable[str], name: str = "texts") -> list[str]:
@@ -45,6 +50,11 @@ def slabs(texts: Sequence[str], *, most: int, characters: int) -> Iterator[slice
         held += len(text)
     if start < len(texts):
         yield slice(start, len(texts))
+
+
+def default_budget(device: str) -> int:
+    """Return how many padded tokens should go through a model at a time."""
+    return _CPU_BUDGET if device.startswith("cpu") else _ACCELERATOR_BUDGET
 
 
 def batches(

@@ -16,12 +16,9 @@ from tercet.models.onnx.heads import Head, Rows, activation, normalized, read_he
 from tercet.models.onnx.marking import Marking
 from tercet.models.onnx.model import OnnxModel, digest
 from tercet.models.onnx.session import Graph
-from tercet.models.texts import batches
+from tercet.models.texts import batches, default_budget
 
 __all__ = ["OnnxPairs", "OnnxTokens", "OnnxVectors"]
-
-# Padded tokens per forward pass: more pad more, and were no faster (MiniLM, one thread)
-_BUDGET = 2048
 
 
 class _OnnxRunner:
@@ -65,7 +62,7 @@ class _Transformer(_OnnxRunner):
     def _run(self, columns: Columns, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], Rows]]:
         """Yield places of texts and their token vectors ``[n, width, dim]``, padding included."""
         lengths = np.array([len(ids) for ids in columns["input_ids"]], np.int64)
-        for batch in batches(lengths, _BUDGET, batch_size):
+        for batch in batches(lengths, default_budget(self.device), batch_size):
             hidden = self._graph.run(columns, batch.tolist(), self.model.tokenizer.pad_id)
             yield batch, self._head.tokens(hidden)
 
