@@ -26,10 +26,10 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
     """Within it, a weight that comes a second time is packed first, and oneDNN multiplies with it.
 
     torch gives each product of float32 to MKL and each of bfloat16 to oneDNN, which arrange the weight anew
-    every time. Packed, the products of MiniLM go from 0.78 of a core's peak to 0.85 (AMD Zen 4, by hand), and
-    the whole model takes 12 % less time in float32, 6 % in bfloat16. Packing takes as long as a few rows,
-    hence only from the second batch on; and it is done in every call, as autocast rounds weights in every call, so
-    that nothing is kept that could differ from the model.
+    every time. Packed, the products of MiniLM go from 0.78 of a core's peak to 0.85 (AMD Zen 4, by hand),
+    and the whole model takes 12 % less time in float32, 6 % in bfloat16. Packing takes as long as a few
+    rows, hence only from the second batch on; and it is done in every call, as autocast rounds weights in
+    every call, so that nothing is kept that could differ from the model.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
