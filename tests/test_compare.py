@@ -362,7 +362,7 @@ def test_defaults_and_limits(folder: Path, capsys: pytest.CaptureFixture[str]) -
         (["--stop-margin", "0.1"], "--stop-margin needs an arm with ce"),
         (["--cross-encoder", "x", "--stop-margin", "-1"], "stop_margin: expected at least 0"),
         (["--cross-encoder", "x", "--min-depth", "12"], "min_depth goes with stop_margin"),
-        (["--limit-queries", "0"], "--limit-queries: expected at least 1"),
+        (["--limit-queries", "0"], "--limit-queries: expected a whole number of at least 1"),
     ],
 )
 def test_usage(folder: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str) -> None:
