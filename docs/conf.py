@@ -21,3 +21,5 @@ html_title = f"tercet {release}"
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True  # else an attribute that is a property is described twice
+# Adapters have classes of one name, as their libraries do: an annotation may mean either
+suppress_warnings = ["ref.python"]

@@ -32,7 +32,7 @@ class Retriever(pt.Transformer):
     Args:
         retriever: the documents and their model.
         k: how many documents a query finds; fewer come when there are no more.
-        text: add a column ``text`` with title and text, which a :class:`Reranker` reads.
+        text: add a column ``text`` with title and text, which a ``Reranker`` reads.
         search: further keyword arguments of :meth:`tercet.Retriever.search`: ``rerank`` or ``filter``.
 
     Raises:
