@@ -102,7 +102,7 @@ def contest(task: Any, arms: dict[str, Any], rounds: int) -> list[tuple[str, ...
         ratios = np.sort(first / np.array(seconds).sum(1))
         index, search = (number(float(value)) for value in np.median(seconds, axis=0))
         beside = (
-            ("", "") if not rows else (f"{np.median(ratios):.1f}", f"{ratios[0]:.1f} to {ratios[-1]:.1f}")
+            ("", "") if not rows else (f"{np.median(ratios):.2f}", f"{ratios[0]:.2f} to {ratios[-1]:.2f}")
         )
         rows.append((name, f"{quality[name]:.5f}", index, search, *beside))
     return rows

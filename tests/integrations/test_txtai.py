@@ -115,7 +115,8 @@ def test_settings(rng: np.random.Generator, tmp_path: Path) -> None:
     [
         ({BACKENDS[0]: {"m": 5}}, "unexpected keyword argument 'm'"),
         ({BACKENDS[0]: {"codec": "int3"}}, "codec: expected one of"),
-        ({"quantize": 4}, "quantize: expected none, since the index has a codec for that, got 4"),
+        ({"quantize": 4}, "quantize: expected none, codec= does that here, got 4"),
+        ({"quantize": True}, "quantize: expected none, codec= does that here, got True"),
     ],
 )
 def test_bad_settings_are_named(config: dict[str, Any], message: str, rng: np.random.Generator) -> None:

@@ -106,9 +106,10 @@ class VectorBackend:
         return scores, [[of[p] for p in row] for of, row in zip(ranks, places, strict=True)]
 
     def _lists(self, hits: Hits) -> tuple[list[list[float]], list[list[int]]]:
-        if self._metric == "l2":  # mteb's similarity is the negative distance, not its square
-            hits = Hits(hits.ids, -np.sqrt(-hits.scores))
-        return [[hit.score for hit in row] for row in hits], [[int(hit.id) for hit in row] for row in hits]
+        # mteb's similarity is the negative distance, not its square
+        scores = -np.sqrt(-hits.scores) if self._metric == "l2" else hits.scores
+        filled = (hits.ids >= 0).sum(axis=1).tolist()  # the best come first
+        return _cut(scores.tolist(), filled), _cut(hits.ids.tolist(), filled)
 
 
 def check_known(listed: Sequence[Sequence[str]], ids: Any) -> None:
@@ -116,6 +117,10 @@ def check_known(listed: Sequence[Sequence[str]], ids: Any) -> None:
     missing = sorted({id for row in listed for id in row} - set(ids))
     if missing:
         raise KeyError(f"top_ranked: not in the corpus: {', '.join(missing[:5])} ({len(missing)} in all)")
+
+
+def _cut(rows: list[list[Any]], lengths: list[int]) -> list[list[Any]]:
+    return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
 def _metric_of(name: Any) -> Metric:

@@ -32,7 +32,7 @@ class _Index(ANN):
         config: of the ``Embeddings``.
 
     Raises:
-        ValueError: ``config`` asks txtai to quantize vectors to bits; the index's codec does that.
+        ValueError: ``config`` has ``quantize``, in place of which the index has a codec.
     """
 
     kind: type[FlatIndex] | type[HNSWIndex]
@@ -40,9 +40,8 @@ class _Index(ANN):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config)
-        bits = config.get("quantize")
-        if bits and bits is not True:
-            raise ValueError(f"quantize: expected none, since the index has a codec for that, got {bits!r}")
+        if config.get("quantize"):
+            raise ValueError(f"quantize: expected none, codec= does that here, got {config['quantize']!r}")
         settings = dict(config.get(config["backend"]) or {})
         self._search: dict[str, Any] = settings.pop("search", {})
         self._mmap = bool(settings.pop("mmap", False))
