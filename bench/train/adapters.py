@@ -1,10 +1,8 @@
-"""What both recipes share: groups, batches, the pace of learning; and the backbone with low-rank updates."""
+"""What both recipes read and write: groups, the backbone with low-rank updates, what was trained."""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +26,6 @@ def backbone(rank: int, seed: int) -> tuple[Any, Any]:
 def read_groups(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
-
-
-def batches(groups: list[dict[str, Any]], size: int, seed: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield batches of one source each, without end; a source comes up as often as it has groups."""
-    rng = random.Random(seed)
-    while True:
-        made = []
-        for source in sorted({g["source"] for g in groups}):
-            own = [g for g in groups if g["source"] == source]
-            rng.shuffle(own)
-            made += [own[i : i + size] for i in range(0, len(own) - size + 1, size)]
-        rng.shuffle(made)
-        yield from made
-
-
-def pace(step: int, steps: int, warm: int = 20) -> float:
-    """Return the learning rate's factor: up in ``warm`` steps, then down in a line."""
-    return min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-
-
-def optimizer(parameters: list[dict[str, Any]], steps: int) -> tuple[Any, Any]:
-    """Return AdamW over groups of parameters, each with its ``lr``, and its schedule."""
-    made = torch.optim.AdamW(parameters, weight_decay=0.01)
-    return made, torch.optim.lr_scheduler.LambdaLR(made, lambda step: pace(step, steps))
 
 
 def updates(model: Any) -> list[Any]:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from adapters import batches, optimizer, read_groups, save
+from adapters import read_groups
+from loop import learn
 from transformers import AutoTokenizer, BertModel
 
 from tercet.models.loading import packaged_model
@@ -137,31 +137,18 @@ def main() -> None:
     documents = encoded(list(place), DOCUMENT_TOKENS)
     head = Head(torch.cat([documents.values[::997], queries.values[::13]]).float(), args.dim)
     scale = torch.nn.Parameter(torch.tensor(SCALE))
-    learnt, schedule = optimizer(
-        [{"params": head.parameters(), "lr": args.rate}, {"params": [scale], "lr": 0.1}], args.steps
-    )
-    stream, begun, average = batches(groups, args.batch, args.seed), time.perf_counter(), 0.0
-    for step in range(args.steps + 1):
-        if step % args.keep_every == 0 or step == args.steps:
-            about: dict[str, Any] = {**vars(args), "groups": len(groups), "step": step, "kind": "colbert"}
-            save(args.out / f"step{step}", head.state_dict(), {k: str(v) for k, v in about.items()})
-        if step == args.steps:
-            break
-        batch = next(stream)
+
+    def loss_of(batch: list[dict[str, Any]]) -> torch.Tensor:
         chosen = [rng.sample(range(len(g["teacher"])), args.size) for g in batch]
         taught = torch.tensor([[g["teacher"][i] for i in c] for g, c in zip(batch, chosen, strict=True)])
         asked = head.padded(queries, [g["index"] for g in batch])
         listed = [g["documents"][i] for g, c in zip(batch, chosen, strict=True) for i in c]
         scores = scale * maxsim(*asked, *head.padded(documents, listed))
-        loss = -((TEACHER * taught).softmax(1) * scores.log_softmax(1)).sum(1).mean()
-        learnt.zero_grad()
-        loss.backward()
-        learnt.step()
-        schedule.step()
-        average = loss.item() if step == 0 else 0.95 * average + 0.05 * loss.item()
-        if step % 50 == 0:
-            seconds = time.perf_counter() - begun
-            print(f"step {step}: loss {average:.4f}, scale {scale.item():.1f}, {seconds:.0f} s", flush=True)
+        return -((TEACHER * taught).softmax(1) * scores.log_softmax(1)).sum(1).mean()
+
+    rates = [{"params": head.parameters(), "lr": args.rate}, {"params": [scale], "lr": 0.1}]
+    trained = head.state_dict()
+    learn(args, "colbert", groups, loss_of, rates, trained, note=lambda: f", scale {scale.item():.1f}")
 
 
 if __name__ == "__main__":

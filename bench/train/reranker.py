@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from adapters import backbone, batches, optimizer, read_groups, resume, save, updates
+from adapters import backbone, read_groups, resume, updates
+from loop import learn
 
 TEACHER = 0.7  # of standard deviations, to make them a logit
 TOKENS = 144  # of a pair
@@ -104,30 +104,20 @@ def main() -> None:
     if args.start:
         resume(args.start, encoder, model)
     head = [*model.pooler.parameters(), *model.classifier.parameters()]
-    learnt, schedule = optimizer(
-        [{"params": updates(encoder), "lr": args.rate}, {"params": head, "lr": args.rate}], args.steps
+    trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad} | {
+        f"{part}.{name}": tensor
+        for part in ("pooler", "classifier")
+        for name, tensor in getattr(model, part).state_dict().items()
+    }
+    learn(
+        args,
+        "reranker",
+        groups,
+        lambda batch: loss_of(model, batch, rng, args.size, args.soft),
+        [{"params": updates(encoder), "lr": args.rate}, {"params": head, "lr": args.rate}],
+        trained,
+        clipped=updates(encoder) + head,
     )
-    stream, begun, average = batches(groups, args.batch, args.seed), time.perf_counter(), 0.0
-    for step in range(args.steps + 1):
-        if step % args.keep_every == 0 or step == args.steps:
-            about = {**vars(args), "groups": len(groups), "step": step, "kind": "reranker"}
-            trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad} | {
-                f"{part}.{name}": tensor
-                for part in ("pooler", "classifier")
-                for name, tensor in getattr(model, part).state_dict().items()
-            }
-            save(args.out / f"step{step}", trained, {k: str(v) for k, v in about.items()})
-        if step == args.steps:
-            break
-        loss = loss_of(model, next(stream), rng, args.size, args.soft)
-        learnt.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(updates(encoder) + head, 1.0)
-        learnt.step()
-        schedule.step()
-        average = loss.item() if step == 0 else 0.95 * average + 0.05 * loss.item()
-        if step % 10 == 0:
-            print(f"step {step}: loss {average:.4f}, {time.perf_counter() - begun:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sentence_transformers")
 
 import sentence_transformers as st
+import torch
 
 import toy
 from tercet.models import BiEncoder
@@ -59,6 +60,41 @@ def test_order_is_kept_across_slabs(bi_path):
     np.testing.assert_allclose(
         small.encode_document(iter(texts)), [small.encode_document(text)[0] for text in texts], atol=1e-6
     )
+
+
+def test_texts_of_like_length_go_together(bi, bi_path, monkeypatch):
+    monkeypatch.setattr("tercet.models.torch_runners.default_budget", lambda device, threads: 32)
+    texts = [" ".join(["hello", "city", "paris"][: 1 + i % 3] * (1 + i % 7)) for i in range(40)]
+    expected = st.SentenceTransformer(str(bi_path), device="cpu").encode_document(texts)
+    shapes: list[tuple[int, int]] = []
+    watch = bi.model[0].register_forward_pre_hook(lambda _, given: shapes.append(given[0]["input_ids"].shape))
+    try:
+        vectors, (both, tokens) = bi.encode_document(texts), bi.encode_both(texts)
+    finally:
+        watch.remove()
+    assert sum(count for count, _ in shapes) == 2 * len(texts)
+    assert all(count * width <= 32 or count == 1 for count, width in shapes)
+    assert len({width for _, width in shapes}) > 3
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    np.testing.assert_allclose(both, expected, atol=1e-6)
+    for text, rows in zip(texts, tokens, strict=True):
+        np.testing.assert_allclose(rows, bi.encode_both(text)[1][0], atol=1e-6)
+
+
+def test_modules_of_ones_own_run(bi_path):
+    class Weighted(torch.nn.Module):
+        def forward(self, features):
+            features["sentence_embedding"] = (
+                features["sentence_embedding"] * features["attention_mask"].sum(1)[:, None]
+            )
+            return features
+
+    plain = st.SentenceTransformer(str(bi_path), device="cpu")
+    own = st.SentenceTransformer(modules=[*plain, Weighted()], device="cpu", prompts=plain.prompts)
+    vectors = BiEncoder(own, normalize=False, batch_size=3).encode_document(toy.DOCUMENTS)
+    np.testing.assert_allclose(vectors, own.encode_document(toy.DOCUMENTS), atol=1e-5)
+    assert np.linalg.norm(vectors, axis=1).max() > 2
 
 
 def test_a_static_embedding_has_no_length_limit():

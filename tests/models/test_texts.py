@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("sentence_transformers")
 
-from tercet.models.texts import check_texts, slabs
+from tercet.models.texts import check_texts, default_budget, slabs
 
 pytestmark = pytest.mark.models
 
@@ -33,6 +33,11 @@ def test_what_is_no_batch_of_texts_is_refused(wrong):
 def test_slabs_cover_everything_within_their_limits(lengths, expected):
     cut = list(slabs(["x" * n for n in lengths], most=3, characters=10))
     assert [(part.start, part.stop) for part in cut] == expected
+
+
+def test_more_threads_and_accelerators_take_more_at_a_time():
+    budgets = [default_budget("cpu", threads) for threads in (1, 2, 64)] + [default_budget("cuda:0", 1)]
+    assert budgets == sorted(set(budgets))
 
 
 @pytest.mark.parametrize("wrong", [None, b"bytes", 3])

@@ -117,6 +117,10 @@ class Runner(Protocol):
         """Where it runs."""
 
     @property
+    def budget(self) -> int:
+        """Padded tokens that should go through it at a time."""
+
+    @property
     def max_length(self) -> int | None:
         """Tokens of a text, or a pair, that are read; None without a limit."""
 

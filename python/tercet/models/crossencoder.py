@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tercet.models.backend import Backend, PairRunner, checked_length
 from tercet.models.opening import pair_runner
 from tercet.models.precision import Precision
-from tercet.models.texts import batches, check_texts, default_budget, progress_bar, slabs
+from tercet.models.texts import batches, check_texts, progress_bar, slabs
 
 __all__ = ["CrossEncoder"]
 
@@ -90,7 +90,7 @@ class CrossEncoder:
             )
         self.activation = activation
         self.max_length = checked_length(max_length, self._runner.max_length)
-        self.token_budget = token_budget or default_budget(self._runner.device)
+        self.token_budget = token_budget or self._runner.budget
 
     @property
     def model(self) -> Any:

@@ -29,11 +29,10 @@ def vector_runner(
     options: dict[str, Any],
 ) -> VectorRunner:
     """Return what runs a :class:`~tercet.models.BiEncoder`; arguments and errors are its own."""
-    if choose_backend(backend, model) == "torch":
+    if _by_torch(backend, model, threads):
         from tercet.models.loading import packaged_model
         from tercet.models.torch_runners import TorchVectors
 
-        _refuse_threads(threads)
         source = packaged_model() if is_packaged(model) else model
         return TorchVectors(
             source, device=device, precision=precision, max_length=max_length, options=options
@@ -53,18 +52,16 @@ def token_runner(
     options: dict[str, Any],
 ) -> TokenRunner:
     """Return what runs a :class:`~tercet.models.ColBERT`; arguments and errors are its own."""
-    own = is_trained(model, COLBERT)
-    if choose_backend(backend, COLBERT if own else model) == "torch":
+    own = COLBERT if is_trained(model, COLBERT) else None
+    if _by_torch(backend, model, threads, own):
         from tercet.models.torch_runners import TorchTokens
 
-        _refuse_threads(threads)
         source = colbert(device) if own else model
         runner = TorchTokens(source, device=device, precision=precision, options=options)
-        runner.name = COLBERT if own else runner.name
+        runner.name = own or runner.name
         return runner
     from tercet.models.onnx.runners import OnnxTokens
 
-    _refuse_trained(own, COLBERT)
     return OnnxTokens.of_checkpoint(_exported(model, device, precision, threads, options))
 
 
@@ -78,19 +75,33 @@ def pair_runner(
     options: dict[str, Any],
 ) -> PairRunner:
     """Return what runs a :class:`~tercet.models.CrossEncoder`; arguments and errors are its own."""
-    own = is_trained(model, RERANKER)
-    if choose_backend(backend, RERANKER if own else model) == "torch":
+    own = RERANKER if is_trained(model, RERANKER) else None
+    if _by_torch(backend, model, threads, own):
         from tercet.models.torch_runners import TorchPairs
 
-        _refuse_threads(threads)
         source = cross_encoder(device) if own else model
         runner = TorchPairs(source, device=device, precision=precision, options=options)
-        runner.name = RERANKER if own else runner.name
+        runner.name = own or runner.name
         return runner
     from tercet.models.onnx.runners import OnnxPairs
 
-    _refuse_trained(own, RERANKER)
     return OnnxPairs(_exported(model, device, precision, threads, options))
+
+
+def _by_torch(backend: Backend | None, model: Any, threads: int | None, own: str | None = None) -> bool:
+    """Tell whether torch runs a model, or ``own``, one that comes with tercet; refuse what it cannot have."""
+    if choose_backend(backend, own or model) == "torch":
+        if threads is not None:
+            raise TypeError(
+                "threads: only with backend='onnx'; torch has one number for the process: "
+                "torch.set_num_threads"
+            )
+        return True
+    if own:
+        raise ValueError(
+            f"{own} needs torch: pip install 'tercet[demo]'; backend='onnx' takes a directory with an export"
+        )
+    return False
 
 
 def _exported(
@@ -99,17 +110,3 @@ def _exported(
     from tercet.models.onnx.model import open_model
 
     return open_model(model, device=device, precision=precision, threads=threads, options=options)
-
-
-def _refuse_trained(own: bool, name: str) -> None:
-    if own:
-        raise ValueError(
-            f"{name} needs torch: pip install 'tercet[demo]'; backend='onnx' takes a directory with an export"
-        )
-
-
-def _refuse_threads(threads: int | None) -> None:
-    if threads is not None:
-        raise TypeError(
-            "threads: only with backend='onnx'; torch has one number for the process: torch.set_num_threads"
-        )

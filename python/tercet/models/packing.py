@@ -16,20 +16,19 @@ _ROWS = 2048  # of a product that the layout is chosen for, about a batch
 
 
 def can_pack(model: Any) -> bool:
-    """Tell whether this build of torch packs weights, and the model's products are there to be seen."""
+    """Tell whether a model's weights can be packed: on the CPU, by a build of torch that has oneDNN."""
     operators = ("_reorder_linear_weight", "_linear_pointwise")  # what torch.compile makes of a linear layer
     here = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, op) for op in operators)
-    return here and model.device.type == "cpu" and not torch.compiler.is_compiling()
+    compiled = getattr(model, "_compiled_call_impl", None) is not None  # by model.compile(): may do so itself
+    return here and model.device.type == "cpu" and not compiled
 
 
 class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
-    """Within it, a weight that comes a second time is packed first, and oneDNN multiplies with it.
+    """Within it, a weight that comes a second time is packed, and oneDNN multiplies with it.
 
-    torch gives each product of float32 to MKL and each of bfloat16 to oneDNN, which arrange the weight anew
-    every time. Packed, the products of MiniLM go from 0.78 of a core's peak to 0.85 (AMD Zen 4, by hand),
-    and the whole model takes 12 % less time in float32, 6 % in bfloat16. Packing takes as long as a few
-    rows, hence only from the second batch on; and it is done in every call, as autocast rounds weights in
-    every call, so that nothing is kept that could differ from the model.
+    torch gives products of float32 to MKL and those of bfloat16 to oneDNN, which arrange the weight anew each
+    time. Packing takes as long as a few rows, so the first batch goes without. It is done in every call, as
+    autocast rounds weights in every call: nothing is kept that could differ from the model.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -55,9 +54,10 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
         return func(*args, **kwargs or {})
 
     def _plain(self, rows: Any, weight: Any, bias: Any) -> bool:
-        """Tell whether these are ordinary tensors, and not quantised ones, or of a subclass."""
+        """Tell whether these are ordinary tensors: not quantised, no subclass with a way of its own."""
         return (
-            type(weight) is Parameter
+            rows.dim() > 1
+            and type(weight) is Parameter
             and weight.dtype == torch.float32
             and rows.dtype in (torch.float32, self._dtype)
             and (bias is None or type(bias) is Parameter)

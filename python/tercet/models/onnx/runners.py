@@ -29,6 +29,7 @@ class _OnnxRunner:
         self.model = model
         self.name = model.name
         self.precision = graph.precision
+        self.budget = default_budget(self.device, graph.threads)
         self._graph = graph
 
 
@@ -62,7 +63,7 @@ class _Transformer(_OnnxRunner):
     def _run(self, columns: Columns, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], Rows]]:
         """Yield places of texts and their token vectors ``[n, width, dim]``, padding included."""
         lengths = np.array([len(ids) for ids in columns["input_ids"]], np.int64)
-        for batch in batches(lengths, default_budget(self.device), batch_size):
+        for batch in batches(lengths, self.budget, batch_size):
             hidden = self._graph.run(columns, batch.tolist(), self.model.tokenizer.pad_id)
             yield batch, self._head.tokens(hidden)
 

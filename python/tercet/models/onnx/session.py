@@ -31,6 +31,7 @@ class Graph:
 
     Attributes:
         path: as given.
+        threads: of a run.
         precision: dtype of what it gives.
 
     Raises:
@@ -40,7 +41,8 @@ class Graph:
 
     def __init__(self, path: Path, outputs: tuple[str, ...], axes: int, threads: int | None) -> None:
         self.path = path
-        self._session = _session(path, threads)
+        self.threads = _core.cpu_info()["threads"] if threads is None else threads
+        self._session = _session(path, self.threads)
         self._inputs = {i.name: _DTYPES.get(i.type) for i in self._session.get_inputs()}
         found = {o.name: o for o in self._session.get_outputs()}
         wanted = [name for name in outputs if name in found]
@@ -101,15 +103,15 @@ class Graph:
         return total.hexdigest()
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def _session(path: Path, threads: int) -> Any:
     try:
         import onnxruntime
     except ImportError as e:
         raise ImportError("the onnx backend needs onnxruntime: pip install 'tercet[onnx]'") from e
-    if threads is not None and threads < 1:
+    if threads < 1:
         raise ValueError(f"threads: expected at least 1, got {threads}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _core.cpu_info()["threads"]
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors, which are raised as well
     # Threads that wait by spinning take a core from the search beside them: with two, a query of MiniLM took
     # 11 ms of processor time, and 6 without, 48 documents a fifth more
