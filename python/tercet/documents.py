@@ -180,19 +180,17 @@ class DocumentStore:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
+        self._connection: sqlite3.Connection | None = None
         # mode=rw also when only reading: a reader may have to roll back what a killed writer left
         uri = path.absolute().as_uri() + ("?mode=rwc" if create else "?mode=rw")
         try:
-            self._connection: sqlite3.Connection | None = sqlite3.connect(
-                uri, uri=True, timeout=60, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
             if create:
                 self._db.executescript(_SCHEMA)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as e:
             raise ValueError(f"{path}: cannot be read as a document store: {e}") from None
         if version != _SCHEMA_VERSION:
-            self._db.close()
             raise ValueError(f"{path}: expected document store version {_SCHEMA_VERSION}, got {version}")
 
     def insert(self, documents: Iterable[Document]) -> list[int]:
@@ -244,6 +242,9 @@ class DocumentStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        self.close()  # sqlite3 would too, and warns of it from Python 3.13 on
 
     @property
     def _db(self) -> sqlite3.Connection:

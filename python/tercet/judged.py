@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.resources
 import json
+import lzma
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ def load_medquad() -> JudgedCollection:
     What it is made of, and its licence, stand in ``SOURCE.txt`` and ``LICENSE.txt`` beside it.
     """
     folder = importlib.resources.files("tercet") / "data" / "medquad"
-    corpus = gzip.decompress((folder / "corpus.jsonl.gz").read_bytes()).decode("utf-8")
+    corpus = lzma.decompress((folder / "corpus.jsonl.xz").read_bytes()).decode("utf-8")
     documents = [parse(json.loads(line), i, i) for i, line in enumerate(corpus.splitlines())]
     lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     queries = {query["_id"]: query["text"] for query in map(json.loads, lines)}
