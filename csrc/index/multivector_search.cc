@@ -144,9 +144,10 @@ std::vector<Candidate> MultiVectorIndex::gather(const Plan& plan, size_t query, 
 // Scores what the lists have found, best first. With a number of candidates, so many; without, twice as many
 // again and again until that brings nothing more into the best k. An easy query is content with 320; hard
 // ones, of collections of many alike, go on to thousands, where any fixed number is too few or too many.
-// Measured on one that is hard (5 million tokens, int8, 128 first): 97.4 % of the best ten in 3.1 ms, where 754
-// candidates take 3.9 ms for as many; with 8 in place of 16 probes 95.6 % in 2.8 ms. On an easy one (571,000
-// tokens) 160 first find 98.1 % with int4 and 99.0 % with int8, 128 first 97.9 and 98.9 % in a sixth less time.
+// Measured on one that is hard (5 million tokens, int8, 128 first): 97.4 % of the best ten in 3.1 ms, where
+// 754 candidates take 3.9 ms for as many; with 8 in place of 16 probes 95.6 % in 2.8 ms. On an easy one
+// (571,000 tokens) 160 first find 98.1 % with int4 and 99.0 % with int8, 128 first 97.9 and 98.9 % in a sixth
+// less time.
 void MultiVectorIndex::score_found(Plan& plan, size_t query, std::vector<Candidate> found,
                                    const BitSet* allowed, size_t threads) const {
   const size_t given = plan.effort.candidates, k = plan.k;
