@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch.nn import Parameter
-from torch.nn.functional import linear
+from torch.nn.functional import linear, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
+
+from tercet.models.attention import attention
 
 __all__ = ["PackedWeights", "can_pack"]
 
@@ -51,6 +53,10 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
                 operator = torch.ops.mkldnn._linear_pointwise
                 return operator(rows.to(self._dtype), packed, added, "none", [], "")
             self._seen[id(weight)] = weight
+        if func is scaled_dot_product_attention and self._dtype == torch.bfloat16:
+            made = attention(*args, **kwargs or {})
+            if made is not None:
+                return made
         return func(*args, **kwargs or {})
 
     def _plain(self, rows: Any, weight: Any, bias: Any) -> bool:
