@@ -54,12 +54,10 @@ class Encoded(NamedTuple):
 
 
 @torch.inference_mode()
-def encoded(texts: list[str], most: int, least: int = 0) -> Encoded:
-    """Encode texts of at most so many tokens; of fewer than ``least``, with [CLS] that no token attends to."""
+def encoded(texts: list[str], most: int) -> Encoded:
     tokenizer = AutoTokenizer.from_pretrained(packaged_model())
     model = BertModel.from_pretrained(packaged_model(), dtype=torch.float32)
-    own = tokenizer(texts, truncation=True, max_length=most)["input_ids"]
-    ids = [i + [tokenizer.cls_token_id] * (least - len(i)) for i in own]
+    ids = tokenizer(texts, truncation=True, max_length=most)["input_ids"]
     offsets = np.cumsum([0, *map(len, ids)])
     values = torch.empty(int(offsets[-1]), model.config.hidden_size, dtype=torch.float16)
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
@@ -67,8 +65,6 @@ def encoded(texts: list[str], most: int, least: int = 0) -> Encoded:
         count = max(1, BUDGET // len(ids[order[0]]))
         chosen, order = order[:count], order[count:]
         inputs = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, return_tensors="pt")
-        attended = torch.tensor([len(own[i]) for i in chosen])
-        inputs["attention_mask"] = (torch.arange(inputs["input_ids"].shape[1]) < attended[:, None]).long()
         with torch.autocast("cpu", torch.bfloat16):
             hidden = model(**inputs).last_hidden_state
         for row, i in zip(hidden, chosen, strict=True):
@@ -125,7 +121,6 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10, help="documents of a query")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--filled", type=int, default=24, help="tokens that a query has, at least")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep-every", type=int, default=400)
     args = parser.parse_args()
@@ -138,7 +133,7 @@ def main() -> None:
         group["index"] = i
         every = group["positives"] + group["negatives"]
         group["documents"] = [place.setdefault(d, len(place)) for d in every]
-    queries = encoded([g["query"] for g in groups], QUERY_TOKENS, args.filled)
+    queries = encoded([g["query"] for g in groups], QUERY_TOKENS)
     documents = encoded(list(place), DOCUMENT_TOKENS)
     head = Head(torch.cat([documents.values[::997], queries.values[::13]]).float(), args.dim)
     scale = torch.nn.Parameter(torch.tensor(SCALE))

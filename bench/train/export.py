@@ -52,9 +52,6 @@ def main() -> None:
         "trained_with": json.loads((args.step / "run.json").read_text()),
     }
     about["trained_with"] = {k: v for k, v in about["trained_with"].items() if k not in ("groups", "out")}
-    if filled := int(about["trained_with"].get("filled", 0)):
-        expansion = {"strategy": "min", "length": filled, "token": "[CLS]", "attend": False}
-        about["query_expansion"] = expansion
     (args.folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
     print(f"{updates}: {updates.stat().st_size:,} bytes")
 

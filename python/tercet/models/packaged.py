@@ -114,7 +114,6 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
     transformer = modules.Transformer(
         packaged_model(),
         max_seq_length=trained.about["max_length"],
-        query_expansion=trained.about.get("query_expansion"),
         model_kwargs={"dtype": torch.float32},
     )
     add_updates(transformer.auto_model, trained)

@@ -1,4 +1,4 @@
-"""Weights in the layout that the processor multiplies with, for as long as a call lasts."""
+"""A model's products by quicker ways to the same results, for as long as a call lasts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
 
     torch gives products of float32 to MKL and those of bfloat16 to oneDNN, which arrange the weight anew each
     time. Packing takes as long as a few rows, so the first batch goes without. It is done in every call, as
-    autocast rounds weights in every call: nothing is kept that could differ from the model.
+    autocast rounds weights in every call: nothing is kept that could differ from the model. Attention in
+    bfloat16 goes by :func:`tercet.models.attention.attention`.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
