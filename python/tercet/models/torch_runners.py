@@ -16,6 +16,7 @@ from tercet.explain import Role, Token
 from tercet.models.backend import Backend, Columns, Task, checked_length
 from tercet.models.checkpoint import late_interaction_format, refuse_incomplete, refuse_untrained
 from tercet.models.fingerprint import PROBE, content_hash, sketch
+from tercet.models.first_token import read_at_the_first_token
 from tercet.models.loading import load, max_length, sentence_transformers
 from tercet.models.precision import Precision, choose_precision, inference
 from tercet.models.texts import batches, default_budget
@@ -246,7 +247,7 @@ class TorchPairs(_TorchRunner):
 
     def inference(self) -> AbstractContextManager[None]:
         self.model.eval()
-        return inference(self.model, self.precision)
+        return inference(self.model, self.precision, read_at_the_first_token(self.model.transformers_model))
 
     def query_tokens(self, queries: Sequence[str]) -> tuple[list[int], int]:
         tokenizer = self.model.tokenizer
