@@ -44,12 +44,12 @@ def test_most_of_the_best_are_found(codec: Any) -> None:
 @pytest.mark.parametrize("codec", CODECS)
 def test_goes_on_until_nothing_better_comes(codec: Any) -> None:
     index, asked = filled(codec, 3000), queries(60, 3)
-    default, first, second = (index.search(asked, 10, candidates=n).ids for n in (None, 128, 256))
+    default, first, second = (index.search(asked, 10, candidates=n).ids for n in (None, 160, 320))
     content = (first == second).all(axis=1)
     assert content.sum() >= 20
     assert (default[content] == second[content]).all()
     assert not content.all()
-    assert recall(index, asked) > max(0.98, recall(index, asked, candidates=256))
+    assert recall(index, asked) > max(0.98, recall(index, asked, candidates=320))
     mask = np.random.default_rng(4).random(3000) < 0.5
     assert recall(index, asked, filter=mask) > 0.95
     many = index.search(asked, 300)  # the first are twice as many
