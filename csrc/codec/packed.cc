@@ -2,14 +2,13 @@
 // random, so that no dimension stands out and one grid fits all, and each dimension becomes a code c of b
 // bits that stands for the odd number 2 c - (2^b - 1) times the scale.
 //
-// The codes are those of the grid, among kSteps of different widths, whose direction is closest to the
+// The codes are those of the grid, among kGridWidths of different widths, whose direction is closest to the
 // vector's; the scale is |x|^2 / <x, codes>, which makes <codes * scale, x> = |x|^2: an unbiased estimator of
 // <q, x> over the random rotation (Gao and Long, "RaBitQ", 2024; here with a coarser search for the width).
 // The error of <q, x> is |q| times that of the stored vector at most, and about 1 / sqrt(d) of that. The
 // scale that makes the stored vector closest, <x, codes> / |codes|^2, ranks worse: it shrinks every score,
 // and most where codes fit badly. Queries are rotated alike and quantised to int8.
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "codec/quantise.h"
 #include "codec/rotation.h"
 #include "core/bfloat16.h"
+#include "kernels/kernels.h"
 
 namespace tercet {
 namespace {
@@ -43,7 +43,7 @@ class PackedCodec final : public Codec {
     *scale = float_to_bfloat16(choose(rotated.data(), dim, codes.data()));
 
     std::fill(code, code + row_bytes(dim), static_cast<uint8_t>(0));
-    constexpr uint32_t kBits = code_bits(kFormat), kBytes = kBlockDims * kBits / 8;
+    constexpr uint32_t kBytes = kBlockDims * kBits / 8;
     const uint32_t whole = dim / kBlockDims * kBlockDims;
     for (uint32_t first = 0; first < whole;
          first += kBlockDims) {  // as code_position() says, a plane at once
@@ -84,15 +84,8 @@ class PackedCodec final : public Codec {
   }
 
  private:
-  static constexpr int kMost = (1 << code_bits(kFormat)) - 1;  // the largest code
-  static constexpr int kHalf = (kMost + 1) / 2;
-  static constexpr int kSteps = kMost > 1 ? 16 : 1;
-  static constexpr size_t kLanes = 16;
-
-  static uint8_t code_of(float x, float inverse_step) {
-    // truncation is floor, since the sum is not negative where it is not clamped
-    return static_cast<uint8_t>(std::clamp(static_cast<int>(x * inverse_step + kHalf), 0, kMost));
-  }
+  static constexpr int kBits = code_bits(kFormat);
+  static constexpr int kMost = (1 << kBits) - 1;  // the largest code
 
   // Fills `codes` and returns the scale of 2 c - kMost.
   static float choose(const float* x, uint32_t dim, uint8_t* codes) {
@@ -101,41 +94,19 @@ class PackedCodec final : public Codec {
       std::fill(codes, codes + dim, static_cast<uint8_t>(0));
       return 0;
     }
-    // In units of the largest magnitude, so that nothing overflows. A step s maps [c - kHalf, c - kHalf + 1)
-    // s to c; the widest grid ends at the largest magnitude, the narrowest at 0.4 of it.
-    thread_local std::vector<float> parts;
-    parts.assign((dim + kLanes - 1) / kLanes * kLanes, 0);
+    thread_local std::vector<float> parts;  // of the largest magnitude, so that nothing overflows
+    parts.assign((dim + kGridLanes - 1) / kGridLanes * kGridLanes, 0);
     for (uint32_t k = 0; k < dim; ++k) parts[k] = x[k] / largest;
-    float best = -1, best_inverse = 0;
-    for (int i = 0; i < kSteps; ++i) {
-      const float inverse = kHalf / (1.0f - 0.04f * static_cast<float>(i));
-      // Exact enough: the choice, not the result, depends on them. In lanes, since one sum is one chain of
-      // additions, and takes four times as long.
-      float products[kLanes] = {}, squares[kLanes] = {};
-      for (size_t k = 0; k < parts.size(); k += kLanes) {
-        for (size_t l = 0; l < kLanes; ++l) {
-          const float y = parts[k + l];
-          const auto value = static_cast<float>(2 * code_of(y, inverse) - kMost);
-          products[l] += y * value;
-          squares[l] += value * value;
-        }
-      }
-      const float product = std::accumulate(products, products + kLanes, 0.0f);
-      const float padding = static_cast<float>(parts.size() - dim);  // whose values are 1
-      const float square = std::accumulate(squares, squares + kLanes, -padding);
-      if (product > 0 && product * product > best * square) {
-        best = product * product / square;
-        best_inverse = inverse;
-      }
-    }
-    double product = 0, square = 0;
+    const GridFit fit = kernels().fit_grid(parts.data(), dim, kBits);
     for (uint32_t k = 0; k < dim; ++k) {
-      const float y = x[k] / largest;
-      codes[k] = code_of(y, best_inverse);
-      product += static_cast<double>(y) * (2 * codes[k] - kMost);
-      square += static_cast<double>(y) * y;
+      codes[k] = static_cast<uint8_t>(grid_code(parts[k], fit.inverse_step, kBits));
     }
-    return static_cast<float>(largest * (square / product));
+    // In lanes, since one sum is one chain of additions, and takes four times as long.
+    float squares[kGridLanes] = {};
+    for (size_t k = 0; k < parts.size(); k += kGridLanes) {
+      for (size_t l = 0; l < kGridLanes; ++l) squares[l] += parts[k + l] * parts[k + l];
+    }
+    return largest * (std::accumulate(squares, squares + kGridLanes, 0.0f) / fit.product);
   }
 
   Rotation rotation_;

@@ -163,6 +163,29 @@ struct Bfloat16 : Float32 {
 
 #include "kernels/product-inl.h"
 
+// ---- encoding
+
+struct Lanes {
+  static constexpr int kCount = 8, kGrids = 2;
+  static TERCET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+  static TERCET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+  static TERCET_INLINE Vec fused(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+  // v without its fraction, and within [0, most].
+  static TERCET_INLINE Vec truncate_to(Vec v, float most) {
+    const Vec within = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(most));
+    return _mm256_round_ps(within, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  }
+  // Lane i of the result is lane i ^ kHalf.
+  template <int kHalf>
+  static TERCET_INLINE Vec swap(Vec v) {
+    if constexpr (kHalf == 1) return _mm256_permute_ps(v, 0xb1);
+    if constexpr (kHalf == 2) return _mm256_permute_ps(v, 0x4e);
+    if constexpr (kHalf == 4) return _mm256_permute2f128_ps(v, v, 1);
+  }
+};
+
+#include "kernels/encode-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE __m256 load8(const float* p) { return _mm256_loadu_ps(p); }
@@ -327,6 +350,8 @@ const Kernels kAvx2Kernels = {
     pair_int8,
     rows_int8,
     maxsim_product,
+    hadamard,
+    fit_grid,
     all_finite,
     read,
 };

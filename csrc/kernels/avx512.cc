@@ -114,6 +114,31 @@ struct BySize {
 
 #include "kernels/product-inl.h"
 
+// ---- encoding
+
+// For encode-inl.h.
+struct Lanes {
+  static constexpr int kCount = 16, kGrids = 4;
+  static TERCET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+  static TERCET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+  static TERCET_INLINE Vec fused(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+  // v without its fraction, and within [0, most].
+  static TERCET_INLINE Vec truncate_to(Vec v, float most) {
+    const Vec within = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(most));
+    return _mm512_roundscale_ps(within, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  }
+  // Lane i of the result is lane i ^ kHalf.
+  template <int kHalf>
+  static TERCET_INLINE Vec swap(Vec v) {
+    if constexpr (kHalf == 1) return _mm512_permute_ps(v, 0xb1);
+    if constexpr (kHalf == 2) return _mm512_permute_ps(v, 0x4e);
+    if constexpr (kHalf == 4) return _mm512_shuffle_f32x4(v, v, 0xb1);
+    if constexpr (kHalf == 8) return _mm512_shuffle_f32x4(v, v, 0x4e);
+  }
+};
+
+#include "kernels/encode-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE float fold(__m512 low, __m512 high) {
@@ -272,6 +297,8 @@ const Kernels kAvx512Kernels = {
     pair_int8,
     rows_int8,
     maxsim_product,
+    hadamard,
+    fit_grid,
     all_finite,
     read,
 };

@@ -23,6 +23,7 @@
 
 #include "core/types.h"
 #include "cpu/isa.h"
+#include "kernels/grid.h"
 
 namespace tercet {
 
@@ -108,6 +109,14 @@ struct Kernels {
   // panel are int16 [kProductParts][kProductEntries][32] and, of residuals, [centroids][32] behind them; no
   // sum of one entry of each leaves 16 bits.
   MaxSim maxsim_product;
+
+  // v <- H v / sqrt(n), the Hadamard transform of n values, a power of two, in place: rounds of sums and
+  // differences of partners 1, 2, 4 ... apart, the same bits at every level.
+  void (*hadamard)(float* v, uint32_t n) noexcept;
+
+  // Of kGridWidths grids, the one whose codes of x point closest to x (grid.h), x in units of its largest
+  // magnitude: dim values and zeros up to whole kGridLanes. The same bits at every level.
+  GridFit (*fit_grid)(const float* x, uint32_t dim, int bits) noexcept;
 
   // Whether every element is finite; integers always are.
   bool (*all_finite)(Format format, const uint8_t* values, size_t count) noexcept;

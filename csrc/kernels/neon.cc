@@ -179,6 +179,27 @@ struct Packed : Signed {
 
 #include "kernels/product-inl.h"
 
+// ---- encoding
+
+struct Lanes {
+  static constexpr int kCount = 4, kGrids = 2;
+  static TERCET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
+  static TERCET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
+  static TERCET_INLINE Vec fused(Vec a, Vec b, Vec c) { return vfmaq_f32(c, a, b); }
+  // v without its fraction, and within [0, most].
+  static TERCET_INLINE Vec truncate_to(Vec v, float most) {
+    return vrndq_f32(vminq_f32(vmaxq_f32(v, vdupq_n_f32(0)), vdupq_n_f32(most)));
+  }
+  // Lane i of the result is lane i ^ kHalf.
+  template <int kHalf>
+  static TERCET_INLINE Vec swap(Vec v) {
+    if constexpr (kHalf == 1) return vrev64q_f32(v);
+    if constexpr (kHalf == 2) return vextq_f32(v, v, 2);
+  }
+};
+
+#include "kernels/encode-inl.h"
+
 // ---- pairs: dimension k is summed in lane k % 32
 
 TERCET_INLINE float32x4_t load4(const float* p) { return vld1q_f32(p); }
@@ -311,6 +332,8 @@ const Kernels kNeonKernels = {
     pair_int8,
     rows_int8,
     maxsim_product,
+    hadamard,
+    fit_grid,
     all_finite,
     read,
 };

@@ -246,6 +246,75 @@ void maxsim_product(const Panel& panel, const RowsView& rows, const TokenSpan* t
   }
 }
 
+#include "kernels/best_grid-inl.h"
+
+constexpr uint32_t kColumns = 16, kRows = 8;
+
+// The first four rounds of butterflies, whose partners are less than 16 apart, of kRows rows of 16:
+// transposed, so that a row of partners is a vector.
+void near_butterflies(float* v) {
+  float t[kColumns][kRows];
+  for (uint32_t r = 0; r < kRows; ++r) {
+    for (uint32_t c = 0; c < kColumns; ++c) t[c][r] = v[r * kColumns + c];
+  }
+  for (uint32_t half = 1; half < kColumns; half *= 2) {
+    for (uint32_t c = 0; c < kColumns; ++c) {
+      if (c & half) continue;
+      for (uint32_t r = 0; r < kRows; ++r) {
+        const float a = t[c][r], b = t[c + half][r];
+        t[c][r] = a + b;
+        t[c + half][r] = a - b;
+      }
+    }
+  }
+  for (uint32_t r = 0; r < kRows; ++r) {
+    for (uint32_t c = 0; c < kColumns; ++c) v[r * kColumns + c] = t[c][r];
+  }
+}
+
+void hadamard(float* v, uint32_t n) noexcept {
+  uint32_t first = 1;
+  if (n >= kColumns * kRows) {
+    for (uint32_t i = 0; i < n; i += kColumns * kRows) near_butterflies(v + i);
+    first = kColumns;
+  }
+  for (uint32_t half = first; half < n; half *= 2) {
+    for (uint32_t i = 0; i < n; i += 2 * half) {
+      for (uint32_t k = i; k < i + half; ++k) {
+        const float a = v[k], b = v[k + half];
+        v[k] = a + b;
+        v[k + half] = a - b;
+      }
+    }
+  }
+  const float scale = 1.0f / std::sqrt(static_cast<float>(n));
+  for (uint32_t k = 0; k < n; ++k) v[k] *= scale;
+}
+
+template <int kBits>
+GridFit fit_grid_of(const float* x, uint32_t dim) {
+  constexpr int kMost = (1 << kBits) - 1;
+  const uint32_t padded = (dim + kGridLanes - 1) / kGridLanes * kGridLanes;
+  BestGrid best(padded - dim);
+  for (int width = 0; width < (kBits == 1 ? 1 : kGridWidths); ++width) {
+    const float inverse = grid_inverse_step(kBits, width);
+    float products[kGridLanes] = {}, squares[kGridLanes] = {};
+    for (uint32_t k = 0; k < padded; k += kGridLanes) {
+      for (uint32_t l = 0; l < kGridLanes; ++l) {
+        const auto value = static_cast<float>(2 * grid_code(x[k + l], inverse, kBits) - kMost);
+        products[l] += x[k + l] * value;
+        squares[l] += value * value;
+      }
+    }
+    best.offer(inverse, products, squares);
+  }
+  return best.fit;
+}
+
+GridFit fit_grid(const float* x, uint32_t dim, int bits) noexcept {
+  return bits == 4 ? fit_grid_of<4>(x, dim) : bits == 2 ? fit_grid_of<2>(x, dim) : fit_grid_of<1>(x, dim);
+}
+
 bool all_finite(Format format, const uint8_t* values, size_t count) noexcept {
   if (is_integer(format)) return true;
   const size_t bytes = row_bytes(format, 1);
@@ -283,6 +352,8 @@ const Kernels kScalarKernels = {
     pair_int8,
     rows_int8,
     maxsim_product,
+    hadamard,
+    fit_grid,
     all_finite,
     read,
 };

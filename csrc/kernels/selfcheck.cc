@@ -102,6 +102,31 @@ bool rows_int8_is_right(decltype(Kernels::rows_int8) rows_int8, decltype(Kernels
   });
 }
 
+bool hadamard_is_right(decltype(Kernels::hadamard) hadamard, decltype(Kernels::hadamard) scalar) {
+  constexpr uint32_t kSizes[] = {1, 2, 4, 8, 16, 64, 256};
+  return std::ranges::all_of(kSizes, [&](uint32_t n) {
+    Pair<float> p(n);
+    p.b = p.a;
+    hadamard(p.a.data(), n);
+    scalar(p.b.data(), n);
+    return p.a == p.b;
+  });
+}
+
+bool fit_grid_is_right(decltype(Kernels::fit_grid) fit_grid, decltype(Kernels::fit_grid) scalar) {
+  constexpr int kBits[] = {1, 2, 4};
+  return std::ranges::all_of(kPairDims, [&](size_t dim) {
+    Pair<float> p(dim);
+    for (float& x : p.a) x *= 0.5f;  // within +-1
+    p.a.resize((dim + kGridLanes - 1) / kGridLanes * kGridLanes);
+    return std::ranges::all_of(kBits, [&](int bits) {
+      const GridFit got = fit_grid(p.a.data(), static_cast<uint32_t>(dim), bits);
+      const GridFit wanted = scalar(p.a.data(), static_cast<uint32_t>(dim), bits);
+      return got.inverse_step == wanted.inverse_step && got.product == wanted.product;
+    });
+  });
+}
+
 bool all_finite_is_right(decltype(Kernels::all_finite) check, decltype(Kernels::all_finite)) {
   constexpr size_t kCount = 75;  // vectors of any width, and what is left over
   constexpr uint32_t kLargest = 0xff7fffff, kBad[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f810000};
@@ -137,6 +162,8 @@ CheckedKernels::CheckedKernels(const std::vector<const Kernels*>& levels) : tabl
   choose(&Kernels::pair_int8, "pair_int8", levels, pair_int8_is_right);
   choose(&Kernels::rows_int8, "rows_int8", levels, rows_int8_is_right);
   choose(&Kernels::maxsim_product, "maxsim_product", levels, maxsim_product_is_right);
+  choose(&Kernels::hadamard, "hadamard", levels, hadamard_is_right);
+  choose(&Kernels::fit_grid, "fit_grid", levels, fit_grid_is_right);
   choose(&Kernels::all_finite, "all_finite", levels, all_finite_is_right);
 }
 

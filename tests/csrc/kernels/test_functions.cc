@@ -1,6 +1,7 @@
-// Kernels that take no panel (pairs, gathered rows, product codes, a look for infinities) against the scalar
-// level or their definition, on buffers of exactly the needed size.
+// Kernels that take no panel (pairs, gathered rows, product codes, what encodes packed codes, a look for
+// infinities) against the scalar level or their definition, on buffers of exactly the needed size.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -98,6 +99,52 @@ TEST(product_codes_equal_scalar) {
         }
       }
       CHECK(got == wanted);
+    }
+  }
+}
+
+TEST(hadamard_equals_scalar) {
+  std::mt19937 random(14);
+  std::normal_distribution<float> normal;
+  for (const Isa isa : supported_isas()) {
+    for (uint32_t n = 1; n <= 4096; n *= 2) {
+      const auto got = std::make_unique<float[]>(n), wanted = std::make_unique<float[]>(n);
+      for (uint32_t k = 0; k < n; ++k) got[k] = wanted[k] = normal(random);
+      kernels_for(isa).hadamard(got.get(), n);
+      kernels_for(Isa::scalar).hadamard(wanted.get(), n);
+      CHECK(std::memcmp(got.get(), wanted.get(), n * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST(scalar_hadamard_is_the_definition) {
+  for (const uint32_t n : {1u, 2u, 8u, 128u, 512u}) {
+    for (const uint32_t one : {0u, n / 3, n - 1}) {  // a row of the matrix: signs of common bits
+      std::vector<float> v(n);
+      v[one] = 3;
+      kernels_for(Isa::scalar).hadamard(v.data(), n);
+      const float part = 3 * (1 / std::sqrt(static_cast<float>(n)));
+      for (uint32_t k = 0; k < n; ++k) CHECK(v[k] == (std::popcount(k & one) % 2 ? -part : part));
+    }
+  }
+}
+
+TEST(grids_equal_scalar) {
+  std::mt19937 random(15);
+  std::normal_distribution<float> normal;
+  for (const Isa isa : supported_isas()) {
+    for (uint32_t dim = 1; dim < 150; ++dim) {
+      const uint32_t padded = (dim + kGridLanes - 1) / kGridLanes * kGridLanes;
+      const auto x = std::make_unique<float[]>(padded);
+      float largest = 0;
+      for (uint32_t k = 0; k < dim; ++k) x[k] = normal(random), largest = std::max(largest, std::abs(x[k]));
+      for (uint32_t k = 0; k < dim; ++k) x[k] /= largest;
+      if (dim % 7 == 0) x[dim / 2] = 0;
+      for (const int bits : {1, 2, 4}) {
+        const GridFit got = kernels_for(isa).fit_grid(x.get(), dim, bits);
+        const GridFit wanted = kernels_for(Isa::scalar).fit_grid(x.get(), dim, bits);
+        CHECK(got.inverse_step == wanted.inverse_step && got.product == wanted.product);
+      }
     }
   }
 }

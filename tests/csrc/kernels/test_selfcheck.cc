@@ -94,6 +94,13 @@ float pair_wrong(const float* a, const float* b, size_t dim) noexcept {
 int32_t pair_int8_wrong(const int8_t* query, const uint8_t* row, size_t dim) noexcept {
   return kernels_for(Isa::scalar).pair_int8(query, row, dim) - (dim ? query[dim - 1] : 0);
 }
+void hadamard_wrong(float* v, uint32_t n) noexcept {
+  kernels_for(Isa::scalar).hadamard(v, n);
+  if (n > 16) last_bit(v[17]);
+}
+GridFit fit_grid_wrong(const float* x, uint32_t dim, int bits) noexcept {
+  return kernels_for(Isa::scalar).fit_grid(x, dim > 16 ? dim - 16 : dim, bits);
+}
 bool finite_wrong(Format format, const uint8_t* values, size_t count) noexcept {
   return kernels_for(Isa::scalar).all_finite(format, values, count - count % 16);
 }
@@ -149,14 +156,18 @@ TEST(wrong_functions_are_dropped) {
   Kernels wrong = kernels_for(supported_isas().back());
   wrong.pair_float32 = pair_wrong;
   wrong.pair_int8 = pair_int8_wrong;
+  wrong.hadamard = hadamard_wrong;
+  wrong.fit_grid = fit_grid_wrong;
   wrong.all_finite = finite_wrong;
   const CheckedKernels checked({&wrong, &kernels_for(Isa::scalar)});
   const std::string isa = isa_name(wrong.isa);
-  CHECK((checked.dropped() ==
-         std::vector<std::string>{"pair_float32: " + isa, "pair_int8: " + isa, "all_finite: " + isa}));
+  CHECK((checked.dropped() == std::vector<std::string>{"pair_float32: " + isa, "pair_int8: " + isa,
+                                                       "hadamard: " + isa, "fit_grid: " + isa,
+                                                       "all_finite: " + isa}));
   const Kernels& scalar = kernels_for(Isa::scalar);
   CHECK(checked.table().pair_float32 == scalar.pair_float32 && checked.table().pair_int8 == scalar.pair_int8);
   CHECK(checked.table().pair_bfloat16 == wrong.pair_bfloat16);
+  CHECK(checked.table().hadamard == scalar.hadamard && checked.table().fit_grid == scalar.fit_grid);
   CHECK(checked.table().all_finite == scalar.all_finite);
 }
 
