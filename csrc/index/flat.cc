@@ -25,8 +25,8 @@ float FlatIndex::limit() const {
   // A cosine index stores unit vectors; squared distances must not overflow: |q|^2 + 2 <q, x> + |x|^2. Nor
   // must the bounds of rescoring.
   if (metric_ == Metric::cosine) return kMax;
-  const float codec = originals_ ? 1e15f : store_.codec().max_magnitude();
-  return metric_ == Metric::l2 ? std::min(codec, std::sqrt(kMax / 8 / static_cast<float>(dim()))) : codec;
+  const float scored = metric_ == Metric::l2 ? std::sqrt(kMax / 8 / static_cast<float>(dim())) : kMaxScored;
+  return std::min({scored, store_.codec().max_magnitude(), originals_ ? kMaxScored : kMax});
 }
 
 void FlatIndex::encode(size_t slot, const float* vector, float* scratch) noexcept {

@@ -84,8 +84,8 @@ double MultiVectorIndex::mean_residual() const {
 }
 
 float MultiVectorIndex::limit() const {
-  const float of_codec = store_.codec().max_magnitude();
-  return residual_ ? std::min(kMaxClusterMagnitude, of_codec) : of_codec;
+  return std::min(
+      {kMaxScored, store_.codec().max_magnitude(), residual_ ? kMaxClusterMagnitude : kMaxScored});
 }
 
 size_t MultiVectorIndex::num_centroids() const {

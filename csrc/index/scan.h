@@ -59,6 +59,10 @@ void scan_maxsim(const QueryTokens& queries, const ScanRows& tokens, const Token
 // How many workers scan_maxsim uses.
 size_t scan_maxsim_workers(size_t num_texts, size_t threads);
 
+// The largest magnitude of a row that is scored by dot products: no sum of 65535 of them leaves float32, nor
+// does that of a text of any length.
+constexpr float kMaxScored = 1e15f;
+
 // Throws Error naming the first row with a value that is not finite or larger in magnitude than `limit`.
 void check_values(const float* rows, size_t stride, size_t count, uint32_t dim, float limit, const char* what,
                   size_t threads);

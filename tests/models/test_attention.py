@@ -67,6 +67,18 @@ def test_scores_beyond_its_range_are_left_to_torch():
         torch.testing.assert_close(result.float(), exact(query, key, value), rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("logit", [95, 88, 87, 86, 80, -60, -68, -70, -86, -87, -88, -100])
+def test_scores_near_the_ends_of_its_range(logit):
+    """Sums of weights that are infinite, or weights that are no normal numbers, below values of any size."""
+    query = torch.ones(1, 1, 64, 16).bfloat16()
+    key = torch.full_like(query, logit / 16)
+    for size in (0.02, 1, 1e3):
+        value = torch.full_like(query, size)
+        made = attention(query, key, value, scale=1.0)
+        assert made is None or torch.allclose(made.float(), value.float(), rtol=0.01)
+        assert (made is not None) or abs(logit) > 65
+
+
 def test_a_text_without_tokens_is_left_to_torch():
     query, key, value = made(2, 4)
     assert attention(query, key, value, lengths_mask([4, 0], 4)) is None
@@ -79,6 +91,8 @@ def test_what_it_is_not_for():
     assert attention(query, key, value, torch.zeros(2, 1, 6, 6, dtype=torch.bfloat16)) is None
     assert attention(query, key, value, is_causal=True) is None
     assert attention(query, key, value, dropout_p=0.1) is None
+    assert attention(query, key, value, None, 0.1) is None
+    assert attention(query, key, value, None, 0.0, True) is None
     assert attention(query.float(), key.float(), value.float()) is None
     assert attention(query, key[:, :1], value[:, :1], enable_gqa=True) is None
     assert attention(query[0], key[0], value[0]) is None

@@ -146,6 +146,15 @@ def test_the_prompt_of_the_model_counts(reranker_path):
         ours.score(fits_without_prompt, "paris")
 
 
+def test_a_score_that_is_no_number_is_refused(reranker_path):
+    broken = CrossEncoder(reranker_path, device="cpu", precision="float32")
+    with torch.no_grad():
+        broken.model.transformers_model.classifier.bias.fill_(float("nan"))
+    for ask in (broken.score, broken.rank):
+        with pytest.raises(ValueError, match=r"'hello' and document 'world' with nan in float32: damaged"):
+            ask("hello", ["world"])
+
+
 def test_a_float16_reranker_runs_in_float32_on_the_cpu(tmp_path):
     path = toy.cross_encoder(tmp_path, dtype=torch.float16)
     assert toy.read_json(path / "config.json")["dtype"] == "float16"

@@ -71,9 +71,49 @@ def test_other_models_are_read_whole():
     assert not read_at_the_first_token(transformers.BertForSequenceClassification(none))
 
 
+def bert(layers: int = 2):
+    torch.manual_seed(0)
+    made = transformers.BertConfig(**{**SIZES, "num_hidden_layers": layers})
+    return transformers.BertForSequenceClassification(made).eval()
+
+
+def test_what_somebody_changed_is_read_whole():
+    assert read_at_the_first_token(bert())
+
+    class MeanPooler(torch.nn.Module):
+        def __init__(self, own):
+            super().__init__()
+            self.dense = own.dense
+
+        def forward(self, hidden):
+            return torch.tanh(self.dense(hidden.mean(1)))
+
+    pooled = bert()
+    pooled.bert.pooler = MeanPooler(pooled.bert.pooler)
+    assert not read_at_the_first_token(pooled)
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        hooked = bert()
+        handle = getattr(hooked.bert.encoder.layer[-1].intermediate, register)(lambda *given: None)
+        assert not read_at_the_first_token(hooked)
+        handle.remove()
+        assert read_at_the_first_token(hooked)
+    replaced = bert()
+    replaced.bert.pooler.forward = lambda hidden: hidden.mean(1)
+    assert not read_at_the_first_token(replaced)
+
+
+def test_shared_weights_are_read_whole():
+    layer_twice, one_weight = bert(), bert()
+    layer_twice.bert.encoder.layer[1] = layer_twice.bert.encoder.layer[0]
+    assert not read_at_the_first_token(layer_twice)
+    first, last = one_weight.bert.encoder.layer
+    last.intermediate.dense.weight = first.intermediate.dense.weight
+    assert not read_at_the_first_token(one_weight)
+
+
 def test_the_cross_encoder_uses_it(reranker, monkeypatch):
     texts = toy.PAIRED * 3
     scores = reranker.score("what is the capital?", texts)
-    monkeypatch.setattr("tercet.models.torch_runners.read_at_the_first_token", lambda model: frozenset())
+    monkeypatch.setattr("tercet.models.torch_pairs.read_at_the_first_token", lambda model: frozenset())
     whole = reranker.score("what is the capital?", texts)
     np.testing.assert_allclose(scores, whole, atol=1e-6)

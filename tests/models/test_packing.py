@@ -43,6 +43,19 @@ def test_the_second_product_of_a_weight_is_by_its_packed_form(dtype, close, bias
         )
 
 
+def test_a_shared_weight_keeps_the_bias_of_each_layer():
+    one, other = torch.nn.Linear(48, 80), torch.nn.Linear(48, 80)
+    other.weight = one.weight
+    rows = torch.randn(2, 48)
+    with torch.inference_mode():
+        expected = [one(rows), other(rows)]
+        with PackedWeights(torch.float32) as mode:
+            for _ in range(3):
+                found = [one(rows), other(rows)]
+        assert len(mode._packed) == 1
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(5, 48), (3, 7, 48), (1, 1, 48), (0, 48)])
 def test_shapes_stay(shape):
     layer, rows = torch.nn.Linear(48, 33), torch.randn(shape)

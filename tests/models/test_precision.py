@@ -34,6 +34,24 @@ def test_the_processor_decides_if_it_may(wanted, with_it, without, bi, monkeypat
         assert choose_precision(wanted, bi.model) == expected
 
 
+def test_a_model_that_cannot_runs_in_float32(bi, colbert, reranker, monkeypatch):
+    def refuse(module, given):
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("Index put requires the source and destination dtypes match")
+
+    monkeypatch.setattr(_core, "cpu_info", lambda: {"supported": ["avx512_bf16"], "threads": 1})
+    for kind, made in ((BiEncoder, bi), (ColBERT, colbert), (CrossEncoder, reranker)):
+        assert kind(made.model, precision="auto").precision == "bfloat16"
+        handle = made.model.transformers_model.get_input_embeddings().register_forward_pre_hook(refuse)
+        try:
+            assert kind(made.model, precision="auto").precision == "float32"
+            asked = kind(made.model, precision="bfloat16")
+            with pytest.raises(RuntimeError, match="dtypes match"):
+                asked.score("a", ["b"]) if kind is CrossEncoder else asked.encode_document(["b"])
+        finally:
+            handle.remove()
+
+
 def test_an_accelerator_computes_in_what_its_weights_are():
     model = SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.float16)
     assert choose_precision(None, model) == choose_precision("auto", model) == "float16"

@@ -35,7 +35,7 @@ HNSWIndex::HNSWIndex(uint32_t dim, Metric metric, const std::string& codec, cons
 float HNSWIndex::limit() const {
   constexpr float kMax = std::numeric_limits<float>::max();
   if (metric_ == Metric::cosine) return kMax;
-  return metric_ == Metric::l2 ? std::sqrt(kMax / 8 / static_cast<float>(dim())) : 1e15f;
+  return metric_ == Metric::l2 ? std::sqrt(kMax / 8 / static_cast<float>(dim())) : kMaxScored;
 }
 
 RowsView HNSWIndex::rows() const {

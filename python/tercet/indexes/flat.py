@@ -30,15 +30,15 @@ class FlatIndex(VectorIndex):
 
     Args:
         dim: number of dimensions, 1 to 65535.
-        metric: ``"cosine"`` (vectors and queries are normalised; a zero vector scores 0), ``"dot"``, or
-            ``"l2"`` (scores are negative squared distances).
+        metric: ``"cosine"`` (vectors and queries are normalised; a zero vector scores 0), ``"dot"``
+            (magnitudes are at most 1e15, so that no score overflows), or ``"l2"`` (scores are negative
+            squared distances).
         codec: how vectors are stored: ``"float32"`` (4 bytes a dimension), ``"bfloat16"`` (2), ``"int8"``
             (1, and a 2-byte scale per vector), or ``"int4"``, ``"int2"`` or ``"binary"`` (a half, a quarter
             or an eighth, and a 2-byte scale; rotated at random).
         seed: of the random rotation.
         rescore: ``"float32"`` keeps the vectors themselves beside the codes. Scores are then theirs, of the
             documents that rank best by their codes, and ``search(..., exact=True)`` proves its answer.
-            Magnitudes are at most 1e15 then, but with cosine.
     """
 
     _native: _core.FlatIndex

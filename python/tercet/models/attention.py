@@ -12,7 +12,21 @@ _SCORES = 1 << 19  # of a product: 1 MB, what a core's second cache holds
 _LONGEST = 1024  # tokens: of more, the scores of one head would fill that cache on their own
 
 
-def attention(query: Any, key: Any, value: Any, attn_mask: Any = None, **options: Any) -> Any:
+# Sums of weights between which none that counts was rounded to 0 or to infinity
+_LEAST, _MOST = 1e-30, 1e37
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
     """Return what ``scaled_dot_product_attention`` does, or None where this is not for it.
 
     torch goes through blocks of 32 rows, whose bfloat16 products are small and whose softmax is float32: with
@@ -20,15 +34,17 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None, **options
     scores of some heads are one product, ``exp`` runs over them in place, and one more product gives the
     weighted sums along with what they are to be divided by: a column of ones beside the values. Masked tokens
     are rows of zeros there. A softmax subtracts a row's largest score only to stay within the range of its
-    numbers; where a sum leaves that of bfloat16, which is float32's, torch is left to do it.
+    numbers; where a sum comes near the ends of that of bfloat16, which is float32's, torch is left to do it.
 
     Args:
         query, key, value: ``[texts, heads, tokens, head_dim]``, of one shape.
         attn_mask: bool, ``[texts, 1, tokens or 1, tokens]``, the same for every query's row.
-        options: ``scale``, and what is refused if set.
+        scale: what scores are multiplied with; None is one over the root of ``head_dim``.
+        dropout_p, is_causal, enable_gqa: not done here if set.
     """
-    scale = options.pop("scale", None)
-    if query.shape != key.shape or key.shape != value.shape or query.dim() != 4 or any(options.values()):
+    if dropout_p or is_causal or enable_gqa:
+        return None
+    if query.shape != key.shape or key.shape != value.shape or query.dim() != 4:
         return None
     texts, heads, tokens, dim = query.shape
     if query.dtype != torch.bfloat16 or tokens > _LONGEST or not query.numel():
@@ -48,7 +64,10 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None, **options
         weights = torch.bmm(rows[part], against[part].transpose(1, 2)).exp_()
         torch.bmm(weights, weighed[part], out=sums[part])
     sums = sums.view(columns.shape)
-    made = sums[..., :dim] / sums[..., dim:]
+    made, total = sums[..., :dim], sums[..., dim:]
+    if not (total.amin() > _LEAST and total.amax() < _MOST):  # nor if there are NaNs
+        return None
+    made = made / total
     return made if made.sum().isfinite() else None
 
 

@@ -1,7 +1,8 @@
 """What runs a model: the choice between torch and ONNX Runtime, and what each of them offers the classes.
 
 A class asks its runner for numbers and knows nothing else of it. A runner exists for each kind of model and
-each backend: ``torch_runners.py`` wraps sentence-transformers, ``onnx/runners.py`` ONNX Runtime.
+each backend: ``torch_runners.py`` and ``torch_pairs.py`` wrap sentence-transformers, ``onnx/runners.py`` ONNX
+Runtime.
 """
 
 from __future__ import annotations

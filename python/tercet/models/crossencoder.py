@@ -41,8 +41,9 @@ class CrossEncoder:
             ``"none"`` gives the raw logit; of two labels, their difference, whose sigmoid is that softmax.
             ``"model"`` is what the checkpoint asks for, one label only.
         precision: what the model computes in. ``"auto"`` is bfloat16 on a CPU that multiplies it
-            (AVX512_BF16), which is much faster there and moves scores a little, and float32 on another CPU;
-            an accelerator takes the dtype of the weights, and ONNX Runtime what was exported.
+            (AVX512_BF16), which is much faster there and moves scores a little, and float32 on another CPU
+            or of a model that cannot run so; an accelerator takes the dtype of the weights, and ONNX Runtime
+            what was exported.
         token_budget: padded tokens per forward pass; None chooses by device.
         max_length: tokens of a pair, at most the model's own limit, which is the default.
         options: further keyword arguments of ``sentence_transformers.CrossEncoder`` (``revision``, ...), only
@@ -119,7 +120,7 @@ class CrossEncoder:
 
         Raises:
             TypeError: an item is no ``str``; names its index and type.
-            ValueError: the query alone fills the window.
+            ValueError: the query alone fills the window, or a score is not finite.
         """
         if not isinstance(query, str):
             raise TypeError(f"query: expected str, got {type(query).__name__}")
@@ -170,6 +171,12 @@ class CrossEncoder:
                 for batch in batches(lengths, self.token_budget):
                     scores[part.start + batch] = self._activated(self._runner.logits(columns, batch.tolist()))
                     advance(len(batch))
+        if not np.isfinite(scores).all():
+            i = int(np.flatnonzero(~np.isfinite(scores))[0])
+            raise ValueError(
+                f"{self.name}: scored query {queries[i][:40]!r} and document {documents[i][:40]!r} with "
+                f"{scores[i]} in {self.precision}: damaged weights, or sums beyond that precision"
+            )
         return scores
 
     def _activated(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -180,7 +187,8 @@ class CrossEncoder:
             logits = logits[:, 1:] - logits[:, :1]  # sigmoid(b - a) is softmax([a, b])[1]
         scores = logits[:, 0]
         if self.activation == "sigmoid":
-            scores = np.exp(-np.logaddexp(np.float32(0), -scores))  # without an overflow on the way
+            with np.errstate(invalid="ignore"):  # NaN stays NaN
+                scores = np.exp(-np.logaddexp(np.float32(0), -scores))  # without an overflow on the way
         return scores
 
     def _check_room(self, queries: list[str]) -> None:

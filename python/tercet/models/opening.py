@@ -77,7 +77,7 @@ def pair_runner(
     """Return what runs a :class:`~tercet.models.CrossEncoder`; arguments and errors are its own."""
     own = RERANKER if is_trained(model, RERANKER) else None
     if _by_torch(backend, model, threads, own):
-        from tercet.models.torch_runners import TorchPairs
+        from tercet.models.torch_pairs import TorchPairs
 
         source = cross_encoder(device) if own else model
         runner = TorchPairs(source, device=device, precision=precision, options=options)

@@ -46,7 +46,7 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
         self._dtype = dtype
         self._first_token = first_token
         self._seen: dict[int, Parameter] = {}
-        self._packed: dict[int, tuple[Any, Any]] = {}
+        self._packed: dict[int, Any] = {}
 
     def __torch_function__(
         self,
@@ -60,9 +60,9 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
             if rows.dim() == 3 and id(weight) in self._first_token:
                 rows = rows[:, :1]
             if id(weight) in self._seen:
-                packed, added = self._pack(weight, bias)
                 operator = torch.ops.mkldnn._linear_pointwise
-                return operator(rows.to(self._dtype), packed, added, "none", [], "")
+                added = None if bias is None else bias.to(self._dtype)
+                return operator(rows.to(self._dtype), self._pack(weight), added, "none", [], "")
             self._seen[id(weight)] = weight
             return func(rows, weight, bias)
         if func is scaled_dot_product_attention and self._dtype == torch.bfloat16:
@@ -81,9 +81,8 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
             and (bias is None or type(bias) is Parameter)
         )
 
-    def _pack(self, weight: Parameter, bias: Parameter | None) -> tuple[Any, Any]:
+    def _pack(self, weight: Parameter) -> Any:
         if id(weight) not in self._packed:
             rounded = weight.detach().to(self._dtype).contiguous()
-            packed = torch.ops.mkldnn._reorder_linear_weight(rounded, _ROWS)
-            self._packed[id(weight)] = packed, None if bias is None else bias.detach().to(self._dtype)
+            self._packed[id(weight)] = torch.ops.mkldnn._reorder_linear_weight(rounded, _ROWS)
         return self._packed[id(weight)]

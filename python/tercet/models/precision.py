@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 from tercet import _core
 
-__all__ = ["Precision", "choose_precision", "inference"]
+__all__ = ["Precision", "choose_precision", "inference", "runs_in"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -18,7 +18,8 @@ def choose_precision(wanted: Precision | None, model: Any) -> str:
 
     Args:
         wanted: None is the dtype of its weights, float32 on a CPU. ``"auto"`` is the same, but bfloat16 on a
-            CPU with AVX512_BF16: without that instruction it is slower than float32.
+            CPU with AVX512_BF16: without that instruction it is slower than float32. Not every architecture
+            can (:func:`runs_in`).
         model: a sentence-transformers model on its device.
 
     Raises:
@@ -36,6 +37,20 @@ def choose_precision(wanted: Precision | None, model: Any) -> str:
             f"weights: load it with model_kwargs={{'dtype': torch.{wanted}}}"
         )
     return own
+
+
+def runs_in(precision: str, model: Any, once: Callable[[], object]) -> bool:
+    """Tell whether a model gets through a call in a precision.
+
+    Some do not in bfloat16: they fill a mask with float32's least number (DeBERTa v1), or put results of
+    two dtypes together (X-MOD).
+    """
+    try:
+        with inference(model, precision):
+            once()
+    except (RuntimeError, TypeError):
+        return False
+    return True
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Models that sentence-transformers runs."""
+"""Encoders that sentence-transformers runs, and what these have in common with cross-encoders."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import takewhile
@@ -13,24 +13,32 @@ import numpy as np
 import numpy.typing as npt
 
 from tercet.explain import Role, Token
-from tercet.models.backend import Backend, Columns, Task, checked_length
-from tercet.models.checkpoint import late_interaction_format, refuse_incomplete, refuse_untrained
+from tercet.models.backend import Backend, Task, checked_length
+from tercet.models.checkpoint import late_interaction_format, refuse_incomplete
 from tercet.models.fingerprint import PROBE, content_hash, sketch
-from tercet.models.first_token import read_at_the_first_token
 from tercet.models.loading import load, max_length, sentence_transformers
-from tercet.models.precision import Precision, choose_precision, inference
+from tercet.models.precision import Precision, choose_precision, inference, runs_in
 from tercet.models.texts import batches, default_budget
 
-__all__ = ["TorchPairs", "TorchTokens", "TorchVectors"]
+__all__ = ["TorchRunner", "TorchTokens", "TorchVectors", "array"]
 
 
-class _TorchRunner:
+class TorchRunner:
+    """What sentence-transformers' three kinds of models have in common."""
+
     backend: Backend = "torch"
 
     def __init__(self, model: Any, name: str, precision: Precision | None) -> None:
         self.model = model
         self.name = name
         self.precision = choose_precision(precision, model)
+        chosen = precision == "auto" and self.precision == "bfloat16"
+        if chosen and not runs_in("bfloat16", model, self._once):
+            self.precision = "float32"
+
+    def _once(self) -> object:
+        """Run the model on a short text."""
+        return self.model.encode_document([PROBE], show_progress_bar=False)
 
     @property
     def device(self) -> str:
@@ -87,7 +95,7 @@ class _TorchRunner:
         return batches(mask.sum(1).numpy(), self.budget, batch_size)
 
 
-class TorchVectors(_TorchRunner):
+class TorchVectors(TorchRunner):
     """A ``SentenceTransformer``."""
 
     def __init__(
@@ -118,7 +126,7 @@ class TorchVectors(_TorchRunner):
         vectors = np.empty((len(texts), self.dim), np.float32)
         with self._inference(task):
             for batch, rows in self._encoded(texts, task, batch_size, convert_to_tensor=True):
-                vectors[batch] = _array(rows, normalize)
+                vectors[batch] = array(rows, normalize)
         return vectors
 
     def encode_both(
@@ -133,10 +141,10 @@ class TorchVectors(_TorchRunner):
                 if "token_embeddings" not in outputs[0]:
                     raise self._no_tokens()
                 pooled = torch.stack([output["sentence_embedding"] for output in outputs])
-                vectors[batch] = _array(pooled, normalize)
+                vectors[batch] = array(pooled, normalize)
                 for place, output in zip(batch.tolist(), outputs, strict=True):
                     inside = output["attention_mask"].bool()
-                    tokens[place] = _array(output["token_embeddings"][inside], normalize=True)
+                    tokens[place] = array(output["token_embeddings"][inside], normalize=True)
         return vectors, tokens
 
     def token_runner(self, device: str | None, precision: Precision | None) -> TorchTokens:
@@ -164,7 +172,7 @@ class TorchVectors(_TorchRunner):
         return ValueError(f"{self.name}: expected a model that pools token vectors, found modules {found}")
 
 
-class TorchTokens(_TorchRunner):
+class TorchTokens(TorchRunner):
     """A ``MultiVectorEncoder``."""
 
     def __init__(
@@ -225,71 +233,15 @@ class TorchTokens(_TorchRunner):
         ]  # fmt: skip
 
 
-class TorchPairs(_TorchRunner):
-    """A ``CrossEncoder`` of sentence-transformers."""
-
-    def __init__(
-        self, model: Any, *, device: str | None, precision: Precision | None, options: dict[str, Any]
-    ) -> None:
-        loaded, name = load("CrossEncoder", model, device, options)
-        if getattr(loaded[0], "transformer_task", None) != "sequence-classification":
-            raise ValueError(
-                f"{name}: expected a *ForSequenceClassification checkpoint, found "
-                f"{type(loaded.transformers_model).__name__}; sentence_transformers.CrossEncoder runs it"
-            )
-        if isinstance(model, (str, os.PathLike)):
-            refuse_untrained(loaded, name, options)
-        super().__init__(loaded, name, precision)
-
-    @property
-    def labels(self) -> int:
-        return int(self.model.num_labels)
-
-    def inference(self) -> AbstractContextManager[None]:
-        self.model.eval()
-        return inference(self.model, self.precision, read_at_the_first_token(self.model.transformers_model))
-
-    def query_tokens(self, queries: Sequence[str]) -> tuple[list[int], int]:
-        tokenizer = self.model.tokenizer
-        encoded = tokenizer([self._prompt + query for query in queries], add_special_tokens=False)
-        return [len(ids) for ids in encoded["input_ids"]], tokenizer.num_special_tokens_to_add(pair=True)
-
-    def tokenize(self, pairs: list[tuple[str, str]], max_length: int | None) -> Columns:
-        text = {"padding": False, "truncation": "only_second", "max_length": max_length}
-        if max_length is None:
-            text = {"padding": False, "truncation": False}
-        features = self.model.preprocess(
-            pairs,
-            prompt=self._prompt or None,
-            processing_kwargs={"text": text, "common": {"return_tensors": None}},
-        )
-        return {name: column for name, column in features.items() if isinstance(column, list)}
-
-    def logits(self, columns: Columns, batch: list[int]) -> npt.NDArray[np.float32]:
-        rows = {name: [column[i] for i in batch] for name, column in columns.items()}
-        padded = self.model.tokenizer.pad(rows, return_tensors="pt")
-        features = {name: tensor.to(self.model.device) for name, tensor in padded.items()}
-        return _array(self.model({**features, "modality": "text"})["scores"], normalize=False)
-
-    def activate(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        import torch
-
-        return _array(self.model.activation_fn(torch.from_numpy(logits)), normalize=False)
-
-    @property
-    def _prompt(self) -> str:
-        """What the model wants before every query, as sentence-transformers resolves it."""
-        return self.model.prompts.get(self.model.default_prompt_name) or ""
-
-
-def _array(tensor: Any, normalize: bool) -> npt.NDArray[np.float32]:
+def array(tensor: Any, normalize: bool) -> npt.NDArray[np.float32]:
+    """Return a tensor as numpy's float32, its rows scaled to length 1 if asked for."""
     from torch.nn.functional import normalize as unit
 
     rows = tensor.float()
     if normalize:  # after widening: a float16 norm is off by 1e-3
         rows = unit(rows, dim=1)
-    array: npt.NDArray[np.float32] = rows.cpu().numpy()
-    return array
+    made: npt.NDArray[np.float32] = rows.cpu().numpy()
+    return made
 
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
