@@ -47,6 +47,18 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("library", ["hnswlib", "faiss"])
+def test_the_code_of_the_other_library_runs(library: str, tmp_path: Path) -> None:
+    """Where it is installed; what a reader migrates from must be what the page says."""
+    pytest.importorskip(library)
+    page = DOCS / "migration.md"
+    shown = re.findall(r"^```\{code-block\} python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    (theirs,) = [code for code in shown if f"import {library}\n" in code]
+    code = "\n".join([blocks(page)[0], theirs])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_files_a_page_names_are_there(page: Path) -> None:
     named = re.findall(r"`((?:bench|csrc|python|tests)/[\w./-]+)`", page.read_text(encoding="utf-8"))
