@@ -106,17 +106,24 @@ def refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
 
 
 def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
-    """Return the tensor names in the safetensors files of a checkpoint; none when it has another format."""
-    index = _json(name, "model.safetensors.index.json", options)
-    if index is not None:
-        return set(index["weight_map"])
-    path = find_file(name, "model.safetensors", options)
-    if path is None:
-        return set()
+    """Return the tensor names in the safetensors files of a checkpoint; none when it has another format.
+
+    Of a sharded one those that are in the shards: its index may name others.
+    """
+    files = ["model.safetensors"]  # which transformers prefers where both are
+    if find_file(name, files[0], options) is None:
+        index = _json(name, "model.safetensors.index.json", options) or {}
+        files = sorted(set(index.get("weight_map", {}).values()))
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
-        return set(file.keys())
+    names: set[str] = set()
+    for file in files:
+        path = find_file(name, file, options)
+        if path is None:
+            raise FileNotFoundError(f"{name}: no {file}, which model.safetensors.index.json names")
+        with safe_open(path, framework="pt") as shard:
+            names.update(shard.keys())
+    return names
 
 
 def _some(names: list[str]) -> str:
