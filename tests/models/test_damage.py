@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("sentence_transformers")
 
 from safetensors.torch import load_file, save_file
 
+import toy
 from tercet.models import BiEncoder, ColBERT, CrossEncoder
 
 pytestmark = pytest.mark.models
@@ -68,3 +70,37 @@ def test_a_tensor_that_is_missing_is_not_made_up(checkpoint: tuple[type[Any], Pa
     save_file(tensors, weights, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"weights for .*layer\.1\.attention\.self\.query\.weight"):
         kind(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "file"),
+    [
+        (BiEncoder, "bi", "modules.json"),
+        (BiEncoder, "bi", "sentence_bert_config.json"),
+        (BiEncoder, "bi", "config_sentence_transformers.json"),
+        (BiEncoder, "bi", "2_Normalize/config.json"),
+        (ColBERT, "late", "sentence_bert_config.json"),
+        (ColBERT, "late", "2_MultiVectorMask/config.json"),
+        (ColBERT, "late", "3_Normalize/config.json"),
+        (ColBERT, "stanford", "artifact.metadata"),
+    ],
+)
+def test_settings_that_are_missing_are_not_guessed(
+    kind: type[Any], layout: str, file: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(request.getfixturevalue(f"{layout}_path"), copy)
+    (copy / file).unlink()
+    with pytest.raises(FileNotFoundError, match=f"^{copy}: no {file}, "):
+        kind(copy, device="cpu")
+
+
+def test_an_old_save_has_no_settings_of_normalize(bi_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(bi_path, copy)
+    shutil.rmtree(copy / "2_Normalize")  # git keeps no empty folder
+    described = toy.read_json(copy / "config_sentence_transformers.json")
+    described["__version__"]["sentence_transformers"] = "2.0.0"
+    toy.write_json(copy / "config_sentence_transformers.json", described)
+    old, new = (BiEncoder(path, device="cpu", normalize=False) for path in (copy, bi_path))
+    np.testing.assert_array_equal(old.encode_document("hello"), new.encode_document("hello"))

@@ -146,6 +146,12 @@ def test_a_damaged_or_missing_tokenizer(bi):
     refused(FileNotFoundError, r"expected a file tokenizer.json, found 1_Pooling, ", bi)
 
 
+@pytest.mark.parametrize("name", ["sentence_bert_config.json", "2_MultiVectorMask/config.json"])
+def test_settings_that_are_missing_are_not_guessed(late, name):
+    (late / name).unlink()
+    refused(FileNotFoundError, f"^{late}: no {name}, which sentence-transformers 6 writes", late, ColBERT)
+
+
 def modules(path: Path, *after: dict[str, str]) -> None:
     toy.write_json(path / "modules.json", [toy.read_json(path / "modules.json")[0], *after])
 

@@ -6,11 +6,9 @@ random projection, and one loaded as ``CrossEncoder`` a new random head. Both ar
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from tercet.models.loading import find_file, hub_options, require_model
+from tercet.models.loading import find_file, hub_options, read_json, require_model
 
 __all__ = ["late_interaction_format", "refuse_incomplete", "refuse_untrained"]
 
@@ -29,13 +27,13 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         options: of ``MultiVectorEncoder``; those that say where and which revision are used.
 
     Raises:
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or one of Stanford-NLP without its settings.
         ValueError: a model, but none of the formats above; names what was found.
     """
     require_model("MultiVectorEncoder", name, options)
-    described = _json(name, "config_sentence_transformers.json", options) or {}
-    modules = [str(module.get("type", "")) for module in _json(name, "modules.json", options) or []]
-    config = _json(name, "config.json", options)
+    described = read_json(name, "config_sentence_transformers.json", options) or {}
+    modules = [str(module.get("type", "")) for module in read_json(name, "modules.json", options) or []]
+    config = read_json(name, "config.json", options)
     architectures = [str(a) for a in (config or {}).get("architectures") or []]
     model_type = described.get("model_type")
     if modules:
@@ -46,6 +44,11 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         if model_type == "ColBERT" or (model_type is None and projects and marked):
             return "PyLate"
     if "HF_ColBERT" in architectures and model_type is None:
+        if find_file(name, "artifact.metadata", options) is None:
+            raise FileNotFoundError(
+                f"{name}: no artifact.metadata, the settings of a Stanford-NLP checkpoint; without it other "
+                "lengths and markers would be guessed"
+            )
         return "Stanford-NLP"
     if not modules and any(architecture.endswith("ForRetrieval") for architecture in architectures):
         return "transformers"
@@ -112,7 +115,7 @@ def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
     """
     files = ["model.safetensors"]  # which transformers prefers where both are
     if find_file(name, files[0], options) is None:
-        index = _json(name, "model.safetensors.index.json", options) or {}
+        index = read_json(name, "model.safetensors.index.json", options) or {}
         files = sorted(set(index.get("weight_map", {}).values()))
     from safetensors import safe_open
 
@@ -128,8 +131,3 @@ def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-def _json(name: str, filename: str, options: dict[str, Any]) -> Any:
-    path = find_file(name, filename, options)
-    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))

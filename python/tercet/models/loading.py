@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from tercet.models.backend import PACKAGED
 from tercet.models.damage import check_files, check_vocabulary
+from tercet.models.layout import check_layout
 
 __all__ = [
     "find_file",
@@ -18,6 +20,7 @@ __all__ = [
     "load",
     "max_length",
     "packaged_model",
+    "read_json",
     "require_model",
     "sentence_transformers",
 ]
@@ -61,6 +64,12 @@ def find_file(name: str, filename: str, options: dict[str, Any]) -> str | None:
     return path
 
 
+def read_json(name: str, filename: str, options: dict[str, Any]) -> Any:
+    """Return what a JSON file of a checkpoint holds, None when it has no such file."""
+    path = find_file(name, filename, options)
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def require_model(kind: str, name: str, options: dict[str, Any]) -> None:
     """Raise FileNotFoundError unless there is a checkpoint under a name.
 
@@ -100,7 +109,7 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
         options: further keyword arguments of that class, only for a name or a path.
 
     Raises:
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or one that lacks a file.
         TypeError: ``model`` is something else, or options came with a loaded object.
     """
     library = sentence_transformers()
@@ -130,6 +139,7 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
 
         model_kwargs.setdefault("dtype", torch.float32)
     try:
+        check_layout(name, lambda filename: read_json(name, filename, options))
         loaded = wanted(name, device=device, **{**options, "model_kwargs": model_kwargs})
     except (TypeError, ValueError, KeyError, AttributeError) as e:  # which need not say of which model
         raise ValueError(
