@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sentence_transformers")
 
+import torch
 from safetensors.torch import load_file, save_file
 
 import toy
@@ -70,6 +71,24 @@ def test_a_tensor_that_is_missing_is_not_made_up(checkpoint: tuple[type[Any], Pa
     save_file(tensors, weights, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"weights for .*layer\.1\.attention\.self\.query\.weight"):
         kind(folder, device="cpu")
+
+
+def test_layers_that_would_not_run(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    config = toy.read_json(folder / "config.json")
+    toy.write_json(folder / "config.json", {**config, "num_hidden_layers": 1})
+    with pytest.raises(ValueError, match=r"config\.json does not count: \S*encoder\.layer\.1\.attention"):
+        kind(folder, device="cpu")
+    kind(folder, device="cpu", config_kwargs={"num_hidden_layers": 1})  # as one asks for
+
+
+def test_weights_that_nobody_needs(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    tensors = load_file(folder / "model.safetensors")
+    for extra in ("cls.predictions.bias", "lm_head.layers.7.weight", "bert.embeddings.position_ids"):
+        tensors[extra] = torch.zeros(3)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    kind(folder, device="cpu")
 
 
 @pytest.mark.parametrize(

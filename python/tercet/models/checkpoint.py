@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tercet.models.layers import layers_left_over
 from tercet.models.loading import find_file, hub_options, read_json, require_model
 
 __all__ = ["late_interaction_format", "refuse_incomplete", "refuse_untrained"]
@@ -64,33 +65,16 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
     )
 
 
-def _untrained(model: Any, options: dict[str, Any]) -> list[str]:
-    """Return the parameters of a transformers model that its checkpoint does not have.
-
-    Args:
-        model: as ``from_pretrained`` returned it, which has filled those parameters with random numbers.
-        options: of ``CrossEncoder``; those that say where and which revision are used.
-    """
-    parameters = {name for name, _ in model.named_parameters()}
-    if parameters <= _stored_names(model.name_or_path, options):
-        return []
-    # Names differ: a head is missing, or transformers renamed, tied or converted weights as it loaded them.
-    # It alone knows which, and only tells while it loads.
-    hub = hub_options(options)
-    hub["cache_dir"] = hub.pop("cache_folder", None)
-    _, info = type(model).from_pretrained(
-        model.name_or_path, config=model.config, output_loading_info=True, **hub
-    )
-    return sorted(parameters.intersection(info["missing_keys"]))
-
-
 def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
-    """Raise ValueError for an encoder without some of its weights, which would be random numbers."""
+    """Raise ValueError for an encoder without some of its weights, which would be random numbers.
+
+    Also for one with more layers than its configuration counts, as :func:`refuse_untrained`.
+    """
     transformer = getattr(model, "transformers_model", None)
     if transformer is None:
         return
     # Of a pooled output nobody asks, and many checkpoints come without it
-    missing = [m for m in _untrained(transformer, options) if not m.startswith("pooler.")]
+    missing = [m for m in _untrained(transformer, name, options) if not m.startswith("pooler.")]
     if missing:
         raise ValueError(
             f"{name}: no weights for {_some(missing)}, which would be random; its files are incomplete, or "
@@ -100,12 +84,43 @@ def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
 
 def refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
     """Raise ValueError for a cross-encoder without some of its weights, its head for one."""
-    missing = _untrained(model.transformers_model, options)
+    missing = _untrained(model.transformers_model, name, options)
     if missing:
         raise ValueError(
             f"{name}: no trained weights for {_some(missing)}, its scores would be random; found "
             f"architectures {model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
         )
+
+
+def _untrained(model: Any, name: str, options: dict[str, Any]) -> list[str]:
+    """Return the parameters of a transformers model that its checkpoint does not have.
+
+    Args:
+        model: as ``from_pretrained`` returned it, which has filled those parameters with random numbers.
+        name: of the checkpoint, for an error.
+        options: of the class; those that say where and which revision are used.
+
+    Raises:
+        ValueError: the checkpoint has layers that the model does not have.
+    """
+    stored = _stored_names(model.name_or_path, options)
+    unused = layers_left_over(model, stored)
+    if unused and not options.get("config_kwargs"):  # with which one may ask for fewer layers
+        raise ValueError(
+            f"{name}: weights of layers that its config.json does not count: {_some(unused)}; they would not "
+            "be used"
+        )
+    parameters = {parameter for parameter, _ in model.named_parameters()}
+    if parameters <= stored:
+        return []
+    # Names differ: a head is missing, or transformers renamed, tied or converted weights as it loaded them.
+    # It alone knows which, and only tells while it loads.
+    hub = hub_options(options)
+    hub["cache_dir"] = hub.pop("cache_folder", None)
+    _, info = type(model).from_pretrained(
+        model.name_or_path, config=model.config, output_loading_info=True, **hub
+    )
+    return sorted(parameters.intersection(info["missing_keys"]))
 
 
 def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
