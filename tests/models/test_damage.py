@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sentence_transformers")
 
+import sentence_transformers as st
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -114,6 +115,15 @@ def test_settings_that_are_missing_are_not_guessed(
         kind(copy, device="cpu")
 
 
+def test_a_save_of_pylate_without_its_settings(tmp_path: Path) -> None:
+    path = toy.pylate(tmp_path)
+    (path / "config_sentence_transformers.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"^{path}: no config_sentence_transformers.json, where PyLate"
+    ):
+        ColBERT(path, device="cpu")
+
+
 def test_an_old_save_has_no_settings_of_normalize(bi_path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(bi_path, copy)
@@ -123,3 +133,56 @@ def test_an_old_save_has_no_settings_of_normalize(bi_path: Path, tmp_path: Path)
     toy.write_json(copy / "config_sentence_transformers.json", described)
     old, new = (BiEncoder(path, device="cpu", normalize=False) for path in (copy, bi_path))
     np.testing.assert_array_equal(old.encode_document("hello"), new.encode_document("hello"))
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 64}, {"vocab_size": 10}, {"intermediate_size": 32}])
+def test_weights_of_other_shapes(checkpoint: tuple[type[Any], Path], change: dict[str, int]) -> None:
+    kind, folder = checkpoint
+    toy.write_json(folder / "config.json", {**toy.read_json(folder / "config.json"), **change})
+    with pytest.raises(ValueError, match=rf"^{folder}: sentence_transformers cannot load it: .*other shapes"):
+        kind(folder, device="cpu")
+
+
+def test_pickled_weights_cut_short(checkpoint: tuple[type[Any], Path]) -> None:
+    kind, folder = checkpoint
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    whole = (folder / "pytorch_model.bin").read_bytes()
+    for kept in (0, 20, len(whole) // 2, len(whole) - 1):
+        (folder / "pytorch_model.bin").write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match=f"^{folder}: sentence_transformers cannot load it: "):
+            kind(folder, device="cpu")
+
+
+def test_projections_that_do_not_fit(late_path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(late_path, copy)
+    weights = copy / "1_Dense" / "model.safetensors"
+    for tensors in (
+        {"linear.weight": torch.zeros(3, 32)},
+        {**load_file(weights), "other.weight": torch.zeros(2)},
+    ):
+        save_file(tensors, weights, metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=f"^{copy}: sentence_transformers cannot load it: .* for Dense:"):
+            ColBERT(copy, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        ImportError("This model needs the package: einops"),
+        PermissionError(13, "Permission denied", "config.json"),
+    ],
+)
+def test_what_says_enough_is_left_as_it_is(
+    error: Exception, bi_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(st.SentenceTransformer, "__init__", fails)
+    with pytest.raises(type(error)) as caught:
+        BiEncoder(bi_path, device="cpu")
+    assert caught.value is error

@@ -28,7 +28,7 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         options: of ``MultiVectorEncoder``; those that say where and which revision are used.
 
     Raises:
-        FileNotFoundError: no model under that name, or one of Stanford-NLP without its settings.
+        FileNotFoundError: no model under that name, or one without the settings of its format.
         ValueError: a model, but none of the formats above; names what was found.
     """
     require_model("MultiVectorEncoder", name, options)
@@ -43,13 +43,11 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         if model_type == "MultiVectorEncoder":
             return "sentence-transformers"
         if model_type == "ColBERT" or (model_type is None and projects and marked):
+            _require(described, name, "config_sentence_transformers.json", "PyLate")
             return "PyLate"
     if "HF_ColBERT" in architectures and model_type is None:
-        if find_file(name, "artifact.metadata", options) is None:
-            raise FileNotFoundError(
-                f"{name}: no artifact.metadata, the settings of a Stanford-NLP checkpoint; without it other "
-                "lengths and markers would be guessed"
-            )
+        path = find_file(name, "artifact.metadata", options)
+        _require(path, name, "artifact.metadata", "Stanford-NLP")
         return "Stanford-NLP"
     if not modules and any(architecture.endswith("ForRetrieval") for architecture in architectures):
         return "transformers"
@@ -63,6 +61,13 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         f"would be scored with an untrained projection; ColBERT.from_biencoder({name!r}) uses its own token "
         "vectors instead"
     )
+
+
+def _require(found: Any, name: str, file: str, by: str) -> None:
+    if not found:
+        raise FileNotFoundError(
+            f"{name}: no {file}, where {by} writes markers and lengths; without it others would be guessed"
+        )
 
 
 def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:

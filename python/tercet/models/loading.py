@@ -11,6 +11,7 @@ from typing import Any
 
 from tercet.models.backend import PACKAGED
 from tercet.models.damage import check_files, check_vocabulary
+from tercet.models.failures import reason, speaks_for_itself, unclear_errors
 from tercet.models.layout import check_layout
 
 __all__ = [
@@ -111,6 +112,7 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
     Raises:
         FileNotFoundError: no model under that name, or one that lacks a file.
         TypeError: ``model`` is something else, or options came with a loaded object.
+        ValueError: what the libraries refuse to load; names the model.
     """
     library = sentence_transformers()
     wanted = getattr(library, kind)
@@ -141,10 +143,10 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
     try:
         check_layout(name, lambda filename: read_json(name, filename, options))
         loaded = wanted(name, device=device, **{**options, "model_kwargs": model_kwargs})
-    except (TypeError, ValueError, KeyError, AttributeError) as e:  # which need not say of which model
-        raise ValueError(
-            f"{name}: {library.__name__} cannot load it: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        ) from e
+    except unclear_errors() as e:  # which need not say of which model
+        if speaks_for_itself(e, name):
+            raise
+        raise ValueError(f"{name}: {library.__name__} cannot load it: {reason(e)}") from e
     check_vocabulary(name, loaded)
     return loaded, name
 

@@ -93,11 +93,16 @@ def read_checkpoint(root: Path, file: str | None) -> Checkpoint:
         ]
     check_layout(str(root), lambda name: _read(root / name, list if name == "modules.json" else dict))
     graph = _found(root, base, _GRAPHS if file is None else (file,))
+    config = _read(base / "config.json", dict)
+    if config is None:
+        raise FileNotFoundError(
+            f"{base}: no config.json, which says how many tokens the model reads, found {_listing(base)}"
+        )
     return Checkpoint(
         root=root,
         graph=graph,
         tokenizer=_found(graph.parent, base, ("tokenizer.json",)),
-        config=_read(base / "config.json", dict) or {},
+        config=config,
         token_names=_token_names(base),
         transformer=_read(base / "sentence_bert_config.json", dict) or {},
         described=_read(root / "config_sentence_transformers.json", dict) or {},
