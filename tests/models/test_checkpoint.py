@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import toy
-from tercet.models import ColBERT, CrossEncoder
+from tercet.models import BiEncoder, ColBERT, CrossEncoder
 
 pytestmark = pytest.mark.models
 
@@ -74,3 +74,31 @@ def test_a_head_is_found_in_every_file_format(tmp_path, reranker, reranker_path)
     for name in ("sharded", "pickled"):
         loaded = CrossEncoder(str(tmp_path / name), device="cpu", precision="float32")
         np.testing.assert_allclose(loaded.score("hello", toy.PAIRED), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"), [(BiEncoder, "bi"), (ColBERT, "late"), (CrossEncoder, "reranker")]
+)
+def test_the_index_of_shards_is_not_believed(kind, layout, request, tmp_path):
+    """It names a tensor that its shard does not have."""
+    copy = tmp_path / "sharded"
+    shutil.copytree(request.getfixturevalue(f"{layout}_path"), copy)
+    tensors = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    shards = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(tensors)}
+    toy.write_json(copy / "model.safetensors.index.json", {"metadata": {}, "weight_map": shards})
+    gone = next(name for name in tensors if name.endswith("layer.1.attention.self.query.weight"))
+
+    def write(kept):
+        for shard in set(shards.values()):
+            held = {name: tensors[name] for name in kept if shards[name] == shard}
+            save_file(held, copy / shard, metadata={"format": "pt"})
+
+    write(tensors)
+    kind(copy, device="cpu")
+    write(tensors.keys() - {gone})
+    with pytest.raises(ValueError, match=r"weights for \S*layer\.1\.attention\.self\.query\.weight, "):
+        kind(copy, device="cpu")
+    (copy / shards[gone]).unlink()
+    with pytest.raises(FileNotFoundError, match=shards[gone]):
+        kind(copy, device="cpu")

@@ -124,6 +124,9 @@ def test_a_head_of_another_kind(exports, bi, tmp_path):
     refused(
         ValueError, r"ForSequenceClassification export, found architectures \['BertModel'\]", bi, CrossEncoder
     )
+    unknown = shutil.copytree(exports / "pair", tmp_path / "unknown")
+    toy.write_json(unknown / "config.json", {})
+    refused(ValueError, r"export, found architectures \[\]", unknown, CrossEncoder)
     three = exported_classifier(toy.cross_encoder(tmp_path / "three", labels=3), tmp_path / "export")
     refused(ValueError, "a head of 3 labels has no single score", three, CrossEncoder)
 
@@ -144,6 +147,20 @@ def test_a_damaged_or_missing_tokenizer(bi):
     refused(ValueError, r"tokenizer.json: no tokenizer: ", bi)
     (bi / "tokenizer.json").unlink()
     refused(FileNotFoundError, r"expected a file tokenizer.json, found 1_Pooling, ", bi)
+
+
+@pytest.mark.parametrize("name", ["sentence_bert_config.json", "2_MultiVectorMask/config.json"])
+def test_settings_that_are_missing_are_not_guessed(late, name):
+    (late / name).unlink()
+    refused(FileNotFoundError, f"^{late}: no {name}, which sentence-transformers 6 writes", late, ColBERT)
+
+
+@pytest.mark.parametrize(("layout", "make"), [("bi", BiEncoder), ("late", ColBERT), ("pair", CrossEncoder)])
+def test_an_export_without_its_configuration(exports, tmp_path, layout, make):
+    """Nothing would say where a text is to be cut, and ONNX Runtime fail on a long one."""
+    copy = shutil.copytree(exports / layout, tmp_path / layout)
+    (copy / "config.json").unlink()
+    refused(FileNotFoundError, f"^{copy}: no config.json, which says how many tokens", copy, make)
 
 
 def modules(path: Path, *after: dict[str, str]) -> None:

@@ -6,11 +6,10 @@ random projection, and one loaded as ``CrossEncoder`` a new random head. Both ar
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from tercet.models.loading import find_file, hub_options, require_model
+from tercet.models.layers import layers_left_over
+from tercet.models.loading import find_file, hub_options, read_json, require_model
 
 __all__ = ["late_interaction_format", "refuse_incomplete", "refuse_untrained"]
 
@@ -29,13 +28,13 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         options: of ``MultiVectorEncoder``; those that say where and which revision are used.
 
     Raises:
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or one without the settings of its format.
         ValueError: a model, but none of the formats above; names what was found.
     """
     require_model("MultiVectorEncoder", name, options)
-    described = _json(name, "config_sentence_transformers.json", options) or {}
-    modules = [str(module.get("type", "")) for module in _json(name, "modules.json", options) or []]
-    config = _json(name, "config.json", options)
+    described = read_json(name, "config_sentence_transformers.json", options) or {}
+    modules = [str(module.get("type", "")) for module in read_json(name, "modules.json", options) or []]
+    config = read_json(name, "config.json", options)
     architectures = [str(a) for a in (config or {}).get("architectures") or []]
     model_type = described.get("model_type")
     if modules:
@@ -44,8 +43,11 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
         if model_type == "MultiVectorEncoder":
             return "sentence-transformers"
         if model_type == "ColBERT" or (model_type is None and projects and marked):
+            _require(described, name, "config_sentence_transformers.json", "PyLate")
             return "PyLate"
     if "HF_ColBERT" in architectures and model_type is None:
+        path = find_file(name, "artifact.metadata", options)
+        _require(path, name, "artifact.metadata", "Stanford-NLP")
         return "Stanford-NLP"
     if not modules and any(architecture.endswith("ForRetrieval") for architecture in architectures):
         return "transformers"
@@ -61,15 +63,60 @@ def late_interaction_format(name: str, options: dict[str, Any]) -> str:
     )
 
 
-def _untrained(model: Any, options: dict[str, Any]) -> list[str]:
+def _require(found: Any, name: str, file: str, by: str) -> None:
+    if not found:
+        raise FileNotFoundError(
+            f"{name}: no {file}, where {by} writes markers and lengths; without it others would be guessed"
+        )
+
+
+def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for an encoder without some of its weights, which would be random numbers.
+
+    Also for one with more layers than its configuration counts, as :func:`refuse_untrained`.
+    """
+    transformer = getattr(model, "transformers_model", None)
+    if transformer is None:
+        return
+    # Of a pooled output nobody asks, and many checkpoints come without it
+    missing = [m for m in _untrained(transformer, name, options) if not m.startswith("pooler.")]
+    if missing:
+        raise ValueError(
+            f"{name}: no weights for {_some(missing)}, which would be random; its files are incomplete, or "
+            f"of another architecture than {model[0].config.architectures}"
+        )
+
+
+def refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
+    """Raise ValueError for a cross-encoder without some of its weights, its head for one."""
+    missing = _untrained(model.transformers_model, name, options)
+    if missing:
+        raise ValueError(
+            f"{name}: no trained weights for {_some(missing)}, its scores would be random; found "
+            f"architectures {model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
+        )
+
+
+def _untrained(model: Any, name: str, options: dict[str, Any]) -> list[str]:
     """Return the parameters of a transformers model that its checkpoint does not have.
 
     Args:
         model: as ``from_pretrained`` returned it, which has filled those parameters with random numbers.
-        options: of ``CrossEncoder``; those that say where and which revision are used.
+        name: of the checkpoint, for an error.
+        options: of the class; those that say where and which revision are used.
+
+    Raises:
+        ValueError: the checkpoint has layers that the model does not have.
     """
-    parameters = {name for name, _ in model.named_parameters()}
-    if parameters <= _stored_names(model.name_or_path, options):
+    stored = _stored_names(model.name_or_path, options)
+    unused = layers_left_over(model, stored)
+    if unused and not options.get("config_kwargs"):  # with which one may ask for fewer layers
+        raise ValueError(
+            f"{name}: weights of layers that its config.json does not count: {_some(unused)}; they would not "
+            "be used"
+        )
+    parameters = {parameter for parameter, _ in model.named_parameters()}
+    if parameters <= stored:
         return []
     # Names differ: a head is missing, or transformers renamed, tied or converted weights as it loaded them.
     # It alone knows which, and only tells while it loads.
@@ -81,48 +128,26 @@ def _untrained(model: Any, options: dict[str, Any]) -> list[str]:
     return sorted(parameters.intersection(info["missing_keys"]))
 
 
-def refuse_incomplete(model: Any, name: str, options: dict[str, Any]) -> None:
-    """Raise ValueError for an encoder without some of its weights, which would be random numbers."""
-    transformer = getattr(model, "transformers_model", None)
-    if transformer is None:
-        return
-    # Of a pooled output nobody asks, and many checkpoints come without it
-    missing = [m for m in _untrained(transformer, options) if not m.startswith("pooler.")]
-    if missing:
-        raise ValueError(
-            f"{name}: no weights for {_some(missing)}, which would be random; its files are incomplete, or "
-            f"of another architecture than {model[0].config.architectures}"
-        )
-
-
-def refuse_untrained(model: Any, name: str, options: dict[str, Any]) -> None:
-    """Raise ValueError for a cross-encoder without some of its weights, its head for one."""
-    missing = _untrained(model.transformers_model, options)
-    if missing:
-        raise ValueError(
-            f"{name}: no trained weights for {_some(missing)}, its scores would be random; found "
-            f"architectures {model.config.architectures}, expected a fine-tuned *ForSequenceClassification"
-        )
-
-
 def _stored_names(name: str, options: dict[str, Any]) -> set[str]:
-    """Return the tensor names in the safetensors files of a checkpoint; none when it has another format."""
-    index = _json(name, "model.safetensors.index.json", options)
-    if index is not None:
-        return set(index["weight_map"])
-    path = find_file(name, "model.safetensors", options)
-    if path is None:
-        return set()
+    """Return the tensor names in the safetensors files of a checkpoint; none when it has another format.
+
+    Of a sharded one those that are in the shards: its index may name others.
+    """
+    files = ["model.safetensors"]  # which transformers prefers where both are
+    if find_file(name, files[0], options) is None:
+        index = read_json(name, "model.safetensors.index.json", options) or {}
+        files = sorted(set(index.get("weight_map", {}).values()))
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
-        return set(file.keys())
+    names: set[str] = set()
+    for file in files:
+        path = find_file(name, file, options)
+        if path is None:
+            raise FileNotFoundError(f"{name}: no {file}, which model.safetensors.index.json names")
+        with safe_open(path, framework="pt") as shard:
+            names.update(shard.keys())
+    return names
 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-def _json(name: str, filename: str, options: dict[str, Any]) -> Any:
-    path = find_file(name, filename, options)
-    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))

@@ -49,7 +49,7 @@ class ColBERT:
 
     Raises:
         ImportError: the backend, or any backend, is not installed.
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or a file of it is missing.
         TypeError: ``model`` is none of the above.
         ValueError: the checkpoint is no late-interaction model; says what it is.
     """

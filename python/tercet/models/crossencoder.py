@@ -56,7 +56,7 @@ class CrossEncoder:
 
     Raises:
         ImportError: the backend, or any backend, is not installed.
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or a file of it is missing.
         TypeError: ``model`` is none of the above.
         ValueError: no sequence classifier, more than two labels, or a checkpoint without a trained head
             (transformers would fill it with random numbers), naming the missing weights.

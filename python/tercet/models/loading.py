@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 import warnings
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from tercet.models.backend import PACKAGED
 from tercet.models.damage import check_files, check_vocabulary
+from tercet.models.failures import reason, speaks_for_itself, unclear_errors
+from tercet.models.layout import check_layout
 
 __all__ = [
     "find_file",
@@ -18,6 +21,7 @@ __all__ = [
     "load",
     "max_length",
     "packaged_model",
+    "read_json",
     "require_model",
     "sentence_transformers",
 ]
@@ -61,6 +65,12 @@ def find_file(name: str, filename: str, options: dict[str, Any]) -> str | None:
     return path
 
 
+def read_json(name: str, filename: str, options: dict[str, Any]) -> Any:
+    """Return what a JSON file of a checkpoint holds, None when it has no such file."""
+    path = find_file(name, filename, options)
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def require_model(kind: str, name: str, options: dict[str, Any]) -> None:
     """Raise FileNotFoundError unless there is a checkpoint under a name.
 
@@ -100,8 +110,9 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
         options: further keyword arguments of that class, only for a name or a path.
 
     Raises:
-        FileNotFoundError: no model under that name.
+        FileNotFoundError: no model under that name, or one that lacks a file.
         TypeError: ``model`` is something else, or options came with a loaded object.
+        ValueError: what the libraries refuse to load; names the model.
     """
     library = sentence_transformers()
     wanted = getattr(library, kind)
@@ -130,11 +141,12 @@ def load(kind: str, model: Any, device: str | None, options: dict[str, Any]) -> 
 
         model_kwargs.setdefault("dtype", torch.float32)
     try:
+        check_layout(name, lambda filename: read_json(name, filename, options))
         loaded = wanted(name, device=device, **{**options, "model_kwargs": model_kwargs})
-    except (TypeError, ValueError, KeyError, AttributeError) as e:  # which need not say of which model
-        raise ValueError(
-            f"{name}: {library.__name__} cannot load it: {type(e).__name__}: {' '.join(str(e).split())[:300]}"
-        ) from e
+    except unclear_errors() as e:  # which need not say of which model
+        if speaks_for_itself(e, name):
+            raise
+        raise ValueError(f"{name}: {library.__name__} cannot load it: {reason(e)}") from e
     check_vocabulary(name, loaded)
     return loaded, name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tercet.models.backend import Task
+from tercet.models.layout import check_layout
 
 __all__ = ["Checkpoint", "Module", "read_checkpoint"]
 
@@ -71,7 +72,7 @@ def read_checkpoint(root: Path, file: str | None) -> Checkpoint:
         file: the export in it; None is ``onnx/model.onnx`` or ``model.onnx``.
 
     Raises:
-        FileNotFoundError: no such directory, or no export or tokenizer in it.
+        FileNotFoundError: no such directory, or a file is missing in it.
         ValueError: a file that is no JSON, or modules that do not begin with a transformer.
     """
     if not root.is_dir():
@@ -90,12 +91,18 @@ def read_checkpoint(root: Path, file: str | None) -> Checkpoint:
             Module(kind, folder, _read(folder / "config.json", dict) or {})
             for kind, folder in zip(kinds[1:], folders[1:], strict=True)
         ]
+    check_layout(str(root), lambda name: _read(root / name, list if name == "modules.json" else dict))
     graph = _found(root, base, _GRAPHS if file is None else (file,))
+    config = _read(base / "config.json", dict)
+    if config is None:
+        raise FileNotFoundError(
+            f"{base}: no config.json, which says how many tokens the model reads, found {_listing(base)}"
+        )
     return Checkpoint(
         root=root,
         graph=graph,
         tokenizer=_found(graph.parent, base, ("tokenizer.json",)),
-        config=_read(base / "config.json", dict) or {},
+        config=config,
         token_names=_token_names(base),
         transformer=_read(base / "sentence_bert_config.json", dict) or {},
         described=_read(root / "config_sentence_transformers.json", dict) or {},

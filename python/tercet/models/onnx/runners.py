@@ -179,7 +179,8 @@ class OnnxPairs(_OnnxRunner):
     def __init__(self, model: OnnxModel) -> None:
         checkpoint = model.checkpoint
         architectures = checkpoint.config.get("architectures") or []
-        if checkpoint.modules or not all(str(a).endswith("ForSequenceClassification") for a in architectures):
+        classifies = [str(a).endswith("ForSequenceClassification") for a in architectures]
+        if checkpoint.modules or not classifies or not all(classifies):
             kinds = [module.kind for module in checkpoint.modules or []]
             raise ValueError(
                 f"{model.name}: expected a *ForSequenceClassification export, found architectures "
