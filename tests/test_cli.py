@@ -211,9 +211,10 @@ def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) 
     ("content", "message"),
     [
         ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON"),
-        ('{"text": "a"}\n{"name": "b"}\n', "document 1 (number 1) has no text; its fields: ['name']"),
+        ('{"text": "a"}\n{"name": "b"}\n', "document 1 (the 2nd) has no text; its fields: ['name']"),
         ("[1]\n", "document 0: expected str or a mapping, got list"),
-        ("\n", "no documents"),
+        ("\n", "docs.jsonl: no documents"),
+        ('{"text": ""}\n', "docs.jsonl: no documents with text"),
     ],
 )
 def test_bad_documents(
@@ -228,6 +229,23 @@ def test_bad_documents(
     assert "Traceback" not in err
     docs.write_text('{"text": "a"}\n')
     assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0  # the failure left nothing in the way
+
+
+def test_documents_without_text_are_left_out(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = [{"_id": "471", "title": "", "text": ""}, {"id": 7, "contents": " "}, {"text": None}]
+    rows = [*empty, {"_id": "only title", "title": "T", "text": ""}]
+    with open(docs, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--quiet")
+    assert status == 0
+    assert "3 documents in" in out
+    assert "left out, without text: 3 documents (471, 7, line 6)" in err.splitlines()
+    assert set(found(capsys, tmp_path / "x")) == {"ä1", 2, "only title"}
+    docs.write_text("".join(json.dumps({"_id": i, "text": "a" * (i == 0)}) + "\n" for i in range(8)))
+    _, _, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--append")
+    assert "left out, without text: 7 documents (1, 2, 3, 4, 5, ...)" in err
 
 
 def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from fakes import BagOfWords, WordVectors
 from html_check import Page
-from tercet import cli
+from tercet import Retriever, cli
 from tercet.chain import Stopping
 from tercet.commands import loading
 from tercet.compare.arms import Arm, Indexes, Query, parse_arm
@@ -149,6 +149,19 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     (where / "corpus.jsonl.gz").write_bytes(gzip.compress(packed.read_bytes()))
     packed.unlink()
     assert read_folder(where) == read
+
+
+def test_the_text_is_that_of_an_index(tmp_path: Path) -> None:
+    corpus = [
+        {"_id": "a", "title": "T", "contents": "one"},
+        {"_id": "b", "text": "x", "contents": "y"},
+        {"_id": "c", "title": "T", "text": None},
+    ]
+    read = read_folder(write(tmp_path / "x", corpus, [{"_id": "q", "text": "t"}], ["q\ta\t1"]))
+    with Retriever.create(tmp_path / "i", encoder=BagOfWords()) as index:
+        index.add(corpus)
+        texts = [index.get(d.id).content for d in read.collection.documents]
+    assert [d.content for d in read.collection.documents] == texts == ["T one", "x", "T"]
 
 
 GOOD: tuple[list[Any], list[Any], list[str]] = (

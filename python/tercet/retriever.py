@@ -123,8 +123,8 @@ class Retriever(Searching):
 
         Args:
             docs: ``str``, or mappings with ``_id`` or ``id``, ``title``, and ``text`` or ``contents``; all
-                other fields are metadata. Without an id, a document gets the next int. May be a generator:
-                only ``batch_size`` documents are held at a time.
+                other fields are metadata. Without an id, a document gets the next int. A list is checked
+                before anything is encoded; of a generator, ``batch_size`` documents are held at a time.
             batch_size: documents handed to the encoder at a time.
             progress: called after each batch with the number of documents done so far.
 
@@ -133,7 +133,7 @@ class Retriever(Searching):
 
         Raises:
             TypeError: a document that is neither, or a field of the wrong type; says which.
-            ValueError: a document without text, or an id given twice; says which.
+            ValueError: a document without text or with an empty one, or an id given twice; says which.
             BlockingIOError: another process is writing.
         """
         if isinstance(docs, (str, bytes, Mapping)) or not isinstance(docs, Iterable):
@@ -142,12 +142,16 @@ class Retriever(Searching):
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         encoder = self.encoder
         ids: dict[int | str, None] = {}
+        done = 0
         with self._collection.change() as change:
             documents = parse_all(docs, self._collection.next_number(), ids)
+            if isinstance(docs, (list, tuple)):  # what is wrong with the last is said before minutes of work
+                documents = iter(list(documents))
             while batch := list(islice(documents, batch_size)):
                 change.insert(batch, encoder.encode_document([d.content for d in batch]))
+                done += len(batch)
                 if progress is not None:
-                    progress(len(ids))
+                    progress(done)
         return list(ids)
 
     def remove(self, ids: int | str | Iterable[int | str]) -> None:

@@ -68,17 +68,26 @@ def _index(args: argparse.Namespace) -> int:
         retriever = stack.enter_context(_made_or_opened(args))
         total = number_of_records(args.docs) if progress_is_shown(args.quiet) else None
         progress = stack.enter_context(Progress("documents", total, quiet=args.quiet))
-        added = retriever.add(records(lines, args.docs), progress=progress)
+        left_out: list[str] = []
+        added = retriever.add(records(lines, args.docs, left_out), progress=progress)
         if not added:
-            raise ValueError(f"{args.docs}: no documents")
+            raise ValueError(f"{args.docs}: no documents{' with text' if left_out else ''}")
         total = len(retriever)
         each = retriever.index.nbytes / total
     seconds = time.perf_counter() - start
+    if left_out:
+        print(_without_text(left_out), file=sys.stderr)
     held = f", {total:,} in all" if args.append else ""
     print(
         f"{args.output}: {len(added):,} documents in {seconds:.1f} s{held}, {each:,.0f} bytes of vectors each"
     )
     return 0
+
+
+def _without_text(ids: list[str]) -> str:
+    """Say what was left out, as ``tercet compare`` does, and the first of it."""
+    number = f"{len(ids):,} document{'' if len(ids) == 1 else 's'}"
+    return f"left out, without text: {number} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})"
 
 
 def _made_or_opened(args: argparse.Namespace) -> Retriever:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tercet.documents import Document
+from tercet.documents import Document, text_field
 from tercet.jsonl import numbered, open_text
 from tercet.judged import JudgedCollection
 
@@ -109,7 +109,7 @@ def _records(name: str) -> Iterator[tuple[str, str, str]]:
             if id in first:
                 raise ValueError(f"{where}: id {id!r} was given before, on line {first[id]}")
             first[id] = number
-            yield id, _field(item, "title", where), _field(item, "text", where)
+            yield id, _field(item, "title", where), _field(item, text_field(item), where)
 
 
 def _field(item: dict[str, Any], key: str, where: str) -> str:
