@@ -418,6 +418,21 @@ def test_create_refuses_what_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "z").exists()
 
 
+def test_the_encoder_tells_the_kind(tmp_path: Path) -> None:
+    class Told(WordVectors):
+        def fingerprint(self) -> dict[str, Any]:
+            return {**super().fingerprint(), "kind": self.name}
+
+    for name, kind in (("BiEncoder", "single"), ("ColBERT", "multi"), ("ColBERT.from_biencoder", "multi")):
+        with Retriever.create(tmp_path / name, encoder=Told(name)) as r:
+            assert r.manifest.kind == kind
+    with Retriever.create(tmp_path / "own", encoder=WordVectors()) as r:
+        assert r.manifest.kind == "single"
+    with pytest.raises(ValueError, match="kind: expected 'multi' for Told, got 'single'"):
+        Retriever.create(tmp_path / "z", encoder=Told("ColBERT"), kind="single")
+    assert not (tmp_path / "z").exists()
+
+
 def test_overwrite_keeps_the_old_index_until_the_first_commit(tmp_path: Path) -> None:
     make(tmp_path / "x").close()
     with Retriever.create(tmp_path / "x", encoder=WordVectors("new"), kind="multi", overwrite=True) as new:
@@ -688,7 +703,7 @@ def test_misuse_is_named(tmp_path: Path) -> None:
 
     create: Any = Retriever.create
     with pytest.raises(ValueError, match="kind: expected 'multi' for Own, got 'single'"):
-        create(tmp_path / "x", encoder=Own("fake"))
+        create(tmp_path / "x", encoder=Own("fake"), kind="single")
     with pytest.raises(TypeError, match=r"encoder: expected an object.*got 'str' without dim, encode_query"):
         create(tmp_path / "x", encoder="all-MiniLM-L6-v2")
     with pytest.raises(TypeError, match=r"encoder: expected an object.*got the class BagOfWords"):

@@ -39,7 +39,7 @@ class Retriever(Searching):
         path: str | Path,
         *,
         encoder: Encoder,
-        kind: Literal["single", "multi"] = "single",
+        kind: Literal["single", "multi"] | None = None,
         codec: str | None = None,
         overwrite: bool = False,
     ) -> Retriever:
@@ -49,7 +49,7 @@ class Retriever(Searching):
             path: the directory; it may exist when it is empty, or holds an index without documents.
             encoder: the model. Its fingerprint is recorded, and any other refused from then on.
             kind: ``"single"`` for one vector per document (cosine similarity), ``"multi"`` for token
-                vectors (MaxSim).
+                vectors (MaxSim); None is what the encoder makes, and ``"single"`` for one of your own.
             codec: how vectors are stored, as :class:`FlatIndex` or :class:`MultiVectorIndex` says; None is
                 ``"float32"`` for single and ``"int4"`` for multi. One that needs training is trained by the
                 first :meth:`add`, on its first 65,536 tokens.
@@ -62,9 +62,10 @@ class Retriever(Searching):
             ValueError: an unknown kind or codec, or a kind that the encoder does not make vectors for.
             BlockingIOError: another process is writing there.
         """
-        if kind not in ("single", "multi"):
+        if kind not in (None, "single", "multi"):
             raise ValueError(f"kind: expected 'single' or 'multi', got {kind!r}")
-        check_encoder(encoder, kind)
+        own = check_encoder(encoder, kind)
+        kind = kind or ("multi" if own == "multi" else "single")
         codec = codec or ("float32" if kind == "single" else "int4")
         made = Collection.create(
             Path(path), kind, encoder.dim, codec, encoder.fingerprint(), overwrite=overwrite
