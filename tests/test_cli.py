@@ -109,6 +109,24 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.split("\n\n")[1].endswith(".")
 
 
+def test_help_names_the_models_that_come_along(capsys: pytest.CaptureFixture[str]) -> None:
+    packaged = pytest.importorskip("tercet.models.packaged")
+    for name, verbs in (
+        (packaged.RERANKER, ("search", "mcp", "compare", "demo")),
+        (packaged.COLBERT, ("index", "compare")),
+    ):
+        for verb in verbs:
+            assert name in "".join(run(capsys, verb, "--help")[1].split())  # argparse breaks at hyphens too
+
+
+def test_an_empty_name_is_said(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tercet.models")
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, err = run(capsys, "search", tmp_path / "x", "dogs", "--rerank", "")
+    assert (status, out) == (1, "")
+    assert err == "tercet: expected the name of a model, or a directory, got an empty one\n"
+
+
 def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "index", docs, "-o", tmp_path / "x")
     status, out, err = run(capsys, "search", tmp_path / "x", "dogs", "--explain")

@@ -367,7 +367,6 @@ def test_defaults_and_limits(folder: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--arms", "bi+ce"], "arms with ce need --cross-encoder"),
         (["--arms", "bm25"], "arm 'bm25': expected bi or colbert"),
         (["--depth", "5"], "--depth: expected numbers of at least 10"),
         (["--depth", "20,30"], "that do not rise"),
@@ -382,6 +381,20 @@ def test_usage(folder: Path, capsys: pytest.CaptureFixture[str], args: list[str]
     status, out, err = run(capsys, folder, *args)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_a_cross_encoder_comes_along(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model: str | None) -> CountsWords:
+        asked.append(model)
+        return CountsWords()
+
+    asked: list[str | None] = []
+    monkeypatch.setattr(loading, "load_reranker", load)
+    assert run(capsys, folder, "--arms", "bi,bi+ce", "--quiet")[0] == 0
+    assert run(capsys, folder, "--quiet")[0] == 0  # arms that read texts, and take long, are asked for
+    assert asked == [None]
 
 
 def test_names_are_escaped(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

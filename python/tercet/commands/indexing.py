@@ -27,7 +27,10 @@ def add(commands: Any) -> None:
     )
     index.add_argument("-o", "--output", required=True, metavar="DIR", help="the index directory")
     index.add_argument(
-        "--model", metavar="NAME", help="name or path; default: the model of tercet[demo] or tercet[onnx]"
+        "--model",
+        metavar="NAME",
+        help="name or path; default: the model of tercet[demo] or tercet[onnx] (for multi, "
+        "tercet-colbert-mini comes along too)",
     )
     index.add_argument(
         "--backend", choices=("torch", "onnx"), help="what runs it; default: torch if it is installed"

@@ -34,15 +34,21 @@ def load_colbert(model: str | None, backbone: str | None, bi: Encoder | None) ->
     return models.ColBERT.from_biencoder(named(backbone) if bi is None else bi)
 
 
-def load_reranker(model: str) -> Reranker:
-    """Return a cross-encoder."""
+def load_reranker(model: str | None) -> Reranker:
+    """Return a cross-encoder; None is the one that comes along."""
     from tercet import models
 
     return models.CrossEncoder(named(model))
 
 
 def named(model: str | None) -> str | None:
-    """Return a directory as its absolute path: it is recorded, and looked for again from anywhere."""
+    """Return a directory as its absolute path: it is recorded, and looked for again from anywhere.
+
+    Raises:
+        ValueError: an empty name, as of a shell variable that is not set.
+    """
+    if model == "":
+        raise ValueError("expected the name of a model, or a directory, got an empty one")
     return os.path.abspath(model) if model is not None and os.path.isdir(model) else model
 
 

@@ -28,7 +28,9 @@ def add(commands: Any) -> None:
     search.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default 10)")
     search.add_argument("--json", action="store_true", help="one object per line")
     search.add_argument("--explain", action="store_true", help="which tokens matched (indexes of kind multi)")
-    search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    search.add_argument(
+        "--rerank", metavar="MODEL", help="a cross-encoder, name or path (tercet-rerank-mini comes along)"
+    )
     search.add_argument(
         "--depth", type=positive, default=100, metavar="N", help="how many it reads (default 100)"
     )

@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     mcp.add_argument(
         "--about", metavar="TEXT", default="", help="what the documents are about, for the model"
     )
-    mcp.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    mcp.add_argument(
+        "--rerank", metavar="MODEL", help="a cross-encoder, name or path (tercet-rerank-mini comes along)"
+    )
     mcp.add_argument(
         "--depth", type=positive, default=100, metavar="N", help="how many it reads (default 100)"
     )
