@@ -19,7 +19,11 @@ def add(commands: Any) -> None:
         metavar="NAME",
         help="name or path; default, with torch: tercet-rerank-mini, which comes along",
     )
-    demo.add_argument("--quick", action="store_true", help="a small part of the collection, in seconds")
+    demo.add_argument(
+        "--quick",
+        action="store_true",
+        help="a small part of the collection: under a minute on two idle cores",
+    )
     demo.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
     info = add_command(commands, "info", _info, "this machine and installation, or an index")
