@@ -96,6 +96,7 @@ def _compare(args: argparse.Namespace) -> int:
     from tercet.compare.report import html_report, text_report
     from tercet.compare.run import make_arms, measure_all
     from tercet.compare.summary import as_json, summary
+    from tercet.progress import saying
 
     default = [*_ARMS, *(_WITH_CE if args.cross_encoder is not None else [])]
     names = args.arms.split(",") if args.arms else default
@@ -115,7 +116,8 @@ def _compare(args: argparse.Namespace) -> int:
         _check_place(Path(path))
     folder = read_folder(Path(args.folder), split=args.split, limit_queries=args.limit_queries)
     with contextlib.redirect_stdout(sys.stderr):
-        models = _models(args, {stage for stages in chosen for stage in stages})
+        with saying("loading the models", quiet=args.quiet):
+            models = _models(args, {stage for stages in chosen for stage in stages})
         arms = make_arms(chosen, depths, models.ce, stopping)
         comparison = measure_all(
             folder, arms, models, codec=args.codec, token_codec=args.token_codec, quiet=args.quiet

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+_BATCH = 64  # documents between two moves of the bar; 128, the default, pad 3 % less
+
 
 def add(commands: Any) -> None:
     """Add the commands to a parser."""
@@ -58,7 +60,7 @@ def add(commands: Any) -> None:
 
 def _index(args: argparse.Namespace) -> int:
     from tercet.jsonl import number_of_records, open_text, records
-    from tercet.progress import Progress, progress_is_shown
+    from tercet.progress import Progress
 
     if args.append and (args.model or args.backend or args.kind or args.codec):
         args.usage_error("--append takes model, backend, kind and codec of the index that is there")
@@ -69,10 +71,10 @@ def _index(args: argparse.Namespace) -> int:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         retriever = stack.enter_context(_made_or_opened(args))
-        total = number_of_records(args.docs) if progress_is_shown(args.quiet) else None
+        total = None if args.quiet else number_of_records(args.docs)
         progress = stack.enter_context(Progress("documents", total, quiet=args.quiet))
         left_out: list[str] = []
-        added = retriever.add(records(lines, args.docs, left_out), progress=progress)
+        added = retriever.add(records(lines, args.docs, left_out), batch_size=_BATCH, progress=progress)
         if not added:
             raise ValueError(f"{args.docs}: no documents{' with text' if left_out else ''}")
         total = len(retriever)
@@ -96,17 +98,21 @@ def _without_text(ids: list[str]) -> str:
 def _made_or_opened(args: argparse.Namespace) -> Retriever:
     """Return what documents are added to."""
     from tercet.collection import holds_documents
+    from tercet.progress import saying
     from tercet.retriever import Retriever
 
     if args.append:
-        return Retriever.open(args.output)
+        return loading.loaded(Retriever.open(args.output), quiet=args.quiet)
     if not args.force and holds_documents(Path(args.output)):
         raise FileExistsError(
             f"{args.output} holds an index already: --force replaces it, --append adds to it"
         )
     kind: Literal["single", "multi"] = args.kind or "single"
-    encoder = loading.load_encoder(args.model, kind, args.backend)
-    return Retriever.create(args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force)
+    with saying(f"loading {args.model or 'the packaged model'}", quiet=args.quiet):
+        encoder = loading.load_encoder(args.model, kind, args.backend)
+        return Retriever.create(
+            args.output, encoder=encoder, kind=kind, codec=args.codec, overwrite=args.force
+        )
 
 
 def _remove(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tercet.models.backend import Backend
     from tercet.retriever import Retriever
 
-__all__ = ["id_in", "load_colbert", "load_encoder", "load_reranker", "named"]
+__all__ = ["id_in", "load_colbert", "load_encoder", "load_reranker", "loaded", "named"]
 
 
 def load_encoder(model: str | None, kind: str, backend: Backend | None) -> Encoder:
@@ -39,6 +39,15 @@ def load_reranker(model: str | None) -> Reranker:
     from tercet import models
 
     return models.CrossEncoder(named(model))
+
+
+def loaded(retriever: Retriever, *, quiet: bool = False) -> Retriever:
+    """Load the model of an index now, which takes seconds, and say so on a terminal."""
+    from tercet.progress import saying
+
+    with saying(f"loading {retriever.manifest.encoder.get('name', 'the model')}", quiet=quiet):
+        _ = retriever.encoder
+    return retriever
 
 
 def named(model: str | None) -> str | None:

@@ -45,12 +45,15 @@ def add(commands: Any) -> None:
 
 
 def _search(args: argparse.Namespace) -> int:
+    from tercet.progress import saying
     from tercet.retriever import Retriever
 
     with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
         reranker = None
         if args.rerank is not None:
-            reranker = loading.load_reranker(args.rerank)
+            with saying(f"loading {args.rerank}"):
+                reranker = loading.load_reranker(args.rerank)
+        loading.loaded(retriever)
         results = retriever.search(args.query, args.k, rerank=reranker, depth=args.depth)
         reasons = [retriever.explain(args.query, r.id) if args.explain else [] for r in results]
     for rank, (result, matches) in enumerate(zip(results, reasons, strict=True), 1):
@@ -78,10 +81,13 @@ def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
 
 def _explain(args: argparse.Namespace) -> int:
     from tercet.explain import explanation_table
+    from tercet.progress import saying
     from tercet.retriever import Retriever
 
     with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
-        explanation = retriever.explanation(args.query, loading.id_in(retriever, args.id))
+        id = loading.id_in(retriever, args.id)
+        with saying(f"loading {retriever.manifest.encoder.get('name')}"):
+            explanation = retriever.explanation(args.query, id)  # which loads it if there is what to explain
     if args.png is not None:
         from tercet.heatmap import heat_map
 

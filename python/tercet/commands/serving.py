@@ -42,7 +42,7 @@ def _mcp(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the protocol's
             retriever = stack.enter_context(Retriever.open(args.index))
-            _ = retriever.encoder  # loaded before a query waits for it
+            loading.loaded(retriever)  # before a query waits for it
             reranker = None if args.rerank is None else loading.load_reranker(args.rerank)
             server = make_server(retriever, about=args.about, rerank=reranker, depth=args.depth)
         server.run("stdio")
