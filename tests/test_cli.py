@@ -12,8 +12,10 @@ import pytest
 
 import tercet
 from fakes import BagOfWords, LongestFirst, WordVectors
-from tercet import cli, encoders, retriever
+from tercet import Retriever, cli, encoders, retriever
+from tercet.collection import remove_unused
 from tercet.commands import about, loading
+from tercet.directory import writing
 
 VERBS = ("demo", "info", "index", "remove", "search", "explain", "compare", "completion")
 DOCS = [
@@ -228,7 +230,7 @@ def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON"),
+        ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON: Expecting value (column 9)"),
         ('{"text": "a"}\n{"name": "b"}\n', "document 1 (the 2nd) has no text; its fields: ['name']"),
         ("[1]\n", "document 0: expected str or a mapping, got list"),
         ("\n", "docs.jsonl: no documents"),
@@ -245,8 +247,62 @@ def test_bad_documents(
     assert last.startswith("tercet: ")
     assert message in last
     assert "Traceback" not in err
+    assert not (tmp_path / "x").exists()
     docs.write_text('{"text": "a"}\n')
-    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0  # the failure left nothing in the way
+    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0
+
+
+def stopping_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C be pressed when a text is encoded."""
+
+    class Stopped(BagOfWords):
+        def encode_document(self, texts: Any) -> Any:
+            if text in texts:
+                raise KeyboardInterrupt
+            return super().encode_query(texts)
+
+    monkeypatch.setattr(loading, "load_encoder", lambda model, kind, backend: Stopped("fake"))
+    monkeypatch.setattr(retriever, "load_recorded", lambda record: Stopped("fake"))
+
+
+def test_an_interrupt_says_what_was_kept(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping_at("stop here", monkeypatch)
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "new"}\n' * 100 + '{"text": "stop here"}\n')
+    new = ("index", more, "-o", tmp_path / "x", "--quiet")
+    assert run(capsys, *new) == (130, "", "tercet: interrupted: nothing was stored\n")
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "x").mkdir()
+    assert run(capsys, *new)[0] == 130
+    assert list((tmp_path / "x").iterdir()) == []  # which is not ours to remove
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    for option in ("--append", "--force"):
+        status, out, err = run(capsys, *new, option)
+        assert (status, out, err) == (130, "", f"tercet: interrupted: {tmp_path / 'x'} is as it was\n")
+        assert set(found(capsys, tmp_path / "x")) == {"ä1", 2}
+
+
+def test_a_failure_removes_nothing_but_its_own(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "documents.sqlite").write_text("precious")
+    assert run(capsys, "index", docs, "-o", tmp_path / "y")[0] == 1
+    assert (tmp_path / "y" / "documents.sqlite").read_text() == "precious"
+    Retriever.create(tmp_path / "x", encoder=BagOfWords("fake")).close()
+    stopping_at("dogs bark at night", monkeypatch)
+    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 130
+    assert (tmp_path / "x" / "manifest.json").exists()
+    with writing(tmp_path / "x"):
+        remove_unused(tmp_path / "x", directory=True)
+        assert (tmp_path / "x" / "manifest.json").exists()
+
+
+def test_search_says_that_there_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Retriever.create(tmp_path / "x", encoder=BagOfWords("fake")).close()
+    assert run(capsys, "search", tmp_path / "x", "q") == (0, "", f"no documents in {tmp_path / 'x'}\n")
 
 
 def test_documents_without_text_are_left_out(
@@ -355,7 +411,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         raise KeyboardInterrupt
 
     monkeypatch.setattr(about, "_info", interrupted)
-    assert run(capsys, "info")[0] == 130
+    assert run(capsys, "info") == (130, "", "tercet: interrupted\n")
 
 
 def test_recorded_models_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as e:  # argparse has printed help (0) or usage (2)
         return int(e.code or 0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
+        print(": ".join(["tercet: interrupted", *map(str, e.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter from flushing into the pipe again

@@ -41,9 +41,10 @@ def numbered(lines: IO[str], name: str) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    item = json.loads(line)
-                except ValueError as e:
-                    raise ValueError(f"{name}, line {number}: not JSON: {e}") from None
+                    item = json.loads(line.rstrip())
+                except ValueError as e:  # which may count lines too, and knows of one
+                    why = f"{e.msg} (column {e.colno})" if isinstance(e, json.JSONDecodeError) else e
+                    raise ValueError(f"{name}, line {number}: not JSON: {why}") from None
                 yield number, item
     except UnicodeDecodeError as e:
         raise ValueError(f"{name}, line {number + 1} or later: not UTF-8: {e}") from None

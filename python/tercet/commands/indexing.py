@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tercet.commands import loading
+from tercet.commands.keeping import undone
 from tercet.commands.parsing import add_command
 from tercet.indexes.base import CODECS, RESIDUAL
 
@@ -70,6 +71,7 @@ def _index(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(open_text(args.docs))  # a wrong name fails before a model is loaded
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        stack.enter_context(undone(Path(args.output)))
         retriever = stack.enter_context(_made_or_opened(args))
         total = None if args.quiet else number_of_records(args.docs)
         progress = stack.enter_context(Progress("documents", total, quiet=args.quiet))

@@ -49,6 +49,9 @@ def _search(args: argparse.Namespace) -> int:
     from tercet.retriever import Retriever
 
     with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
+        if not len(retriever):
+            print(f"no documents in {args.index}")
+            return 0
         reranker = None
         if args.rerank is not None:
             with saying(f"loading {args.rerank}"):
