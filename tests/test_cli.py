@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +225,7 @@ def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) 
     assert status == 0
     assert out == f"{path}: 3 documents removed, 4 left\n"
     assert "noise" not in err  # no model is needed
-    assert run(capsys, "remove", path, "--", "-5")[0] == 0
+    assert run(capsys, "remove", path, "--", "-5")[1] == f"{path}: 1 document removed, 3 left\n"
     assert set(found(capsys, path)) == {4, "4", 5}
     assert run(capsys, "remove", path)[0] == 2
 
@@ -334,6 +337,7 @@ def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert len(err.splitlines()) == 1
         assert err.startswith("tercet: ")
         assert str(tmp_path) in err
+        assert "Errno" not in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -372,6 +376,20 @@ def test_info(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "fake" in out
 
 
+def test_what_tells_models_apart_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Hashed(BagOfWords):
+        def fingerprint(self) -> dict[str, Any]:
+            return {**super().fingerprint(), "content": "daf0159a", "probe": [0.5, 3.25]}
+
+    Retriever.create(tmp_path / "x", encoder=Hashed("fake")).close()
+    out = run(capsys, "info", tmp_path / "x")[1]
+    assert "fake" in out
+    assert "daf0159a" not in out
+    assert "3.25" not in out
+    encoder = json.loads(run(capsys, "info", tmp_path / "x", "--json")[1])["encoder"]
+    assert (encoder["content"], encoder["probe"]) == ("daf0159a", [0.5, 3.25])
+
+
 @pytest.mark.parametrize("kind", [tercet.FlatIndex, tercet.HNSWIndex, tercet.MultiVectorIndex])
 def test_info_of_a_file(kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = kind(8)
@@ -404,6 +422,15 @@ def test_info_of_segments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert ["kind", "SegmentedIndex"] in [line.split() for line in out.splitlines()]
     facts = json.loads(run(capsys, "info", tmp_path / "x", "--json")[1])
     assert facts.items() >= {"documents": 4, "tokens": 12, "dim": 8, "codec": "int4"}.items()
+
+
+def test_a_reader_may_leave() -> None:
+    code = "import sys; from tercet import cli; sys.exit(cli.main(['info']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

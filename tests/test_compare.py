@@ -205,7 +205,10 @@ def test_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (where / "corpus.jsonl").write_bytes(b'{"_id": "a", "text": "\xff"}\n')
     assert "corpus.jsonl, line 1 or later: not UTF-8" in run(capsys, where)[2]
     write(where, *GOOD)
-    assert f"{where / 'qrels' / 'dev.tsv'}: no such file" in run(capsys, where, "--split", "dev")[2]
+    (where / "qrels" / "train.tsv.gz").touch()
+    err = run(capsys, where, "--split", "dev")[2]
+    assert f"{where / 'qrels' / 'dev.tsv'}: no such file" in err
+    assert err.endswith("; its splits are test, train\n")
     for place in ("--html", "--png", "--json"):
         status, out, err = run(capsys, where, place, tmp_path / "none" / "x")
         assert (status, out) == (1, "")

@@ -295,6 +295,7 @@ def test_explain_needs_tokens(tmp_path: Path) -> None:
         ([{"_id": "x", "title": 3, "text": "y"}], TypeError, "expected title to be str, got int"),
         ([{"_id": 1.5, "text": "x"}], TypeError, "document 0: id: expected int or str, got float"),
         ([{"_id": True, "text": "x"}], TypeError, "got bool"),
+        ([{"_id": ["long " * 99], "text": "x"}], TypeError, r"got list \['(long ){11}lon$"),
         ([{"_id": 2**63, "text": "x"}], ValueError, "64 bits"),
         (
             [{"_id": "x", "text": "y", "when": object()}],

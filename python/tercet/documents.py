@@ -69,7 +69,7 @@ def check_id(value: Any) -> int | str:
     if hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_)):
         value = operator.index(value)  # numpy's integers too
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"id: expected int or str, got {type(value).__name__} {value!r}")
+        raise TypeError(f"id: expected int or str, got {type(value).__name__} {value!r:.60}")
     if isinstance(value, int) and value not in _ID_RANGE:
         raise ValueError(f"id: expected an int of at most 64 bits, got {value}")
     return value

@@ -13,6 +13,7 @@ from tercet.commands import loading
 from tercet.commands.keeping import undone
 from tercet.commands.parsing import add_command
 from tercet.indexes.base import CODECS, RESIDUAL
+from tercet.wording import number_of
 
 if TYPE_CHECKING:
     from tercet.retriever import Retriever
@@ -84,17 +85,16 @@ def _index(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     if left_out:
         print(_without_text(left_out), file=sys.stderr)
+    stored = number_of(len(added), "document")
     held = f", {total:,} in all" if args.append else ""
-    print(
-        f"{args.output}: {len(added):,} documents in {seconds:.1f} s{held}, {each:,.0f} bytes of vectors each"
-    )
+    print(f"{args.output}: {stored} in {seconds:.1f} s{held}, {each:,.0f} bytes of vectors each")
     return 0
 
 
 def _without_text(ids: list[str]) -> str:
     """Say what was left out, as ``tercet compare`` does, and the first of it."""
-    number = f"{len(ids):,} document{'' if len(ids) == 1 else 's'}"
-    return f"left out, without text: {number} ({', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''})"
+    first = f"{', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}"
+    return f"left out, without text: {number_of(len(ids), 'document')} ({first})"
 
 
 def _made_or_opened(args: argparse.Namespace) -> Retriever:
@@ -123,5 +123,5 @@ def _remove(args: argparse.Namespace) -> int:
     with Retriever.open(args.index) as retriever:
         ids = [loading.id_in(retriever, text) for text in dict.fromkeys(args.ids)]
         retriever.remove(ids)
-        print(f"{args.index}: {len(ids):,} documents removed, {len(retriever):,} left")
+        print(f"{args.index}: {number_of(len(ids), 'document')} removed, {len(retriever):,} left")
     return 0
