@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import pytest
 
 import tercet
 from fakes import BagOfWords, LongestFirst, WordVectors
-from tercet import cli, encoders, retriever
+from tercet import Retriever, cli, encoders, retriever
+from tercet.collection import remove_unused
 from tercet.commands import about, loading
+from tercet.directory import writing
 
 VERBS = ("demo", "info", "index", "remove", "search", "explain", "compare", "completion")
 DOCS = [
@@ -109,6 +114,24 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.split("\n\n")[1].endswith(".")
 
 
+def test_help_names_the_models_that_come_along(capsys: pytest.CaptureFixture[str]) -> None:
+    packaged = pytest.importorskip("tercet.models.packaged")
+    for name, verbs in (
+        (packaged.RERANKER, ("search", "mcp", "compare", "demo")),
+        (packaged.COLBERT, ("index", "compare")),
+    ):
+        for verb in verbs:
+            assert name in "".join(run(capsys, verb, "--help")[1].split())  # argparse breaks at hyphens too
+
+
+def test_an_empty_name_is_said(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tercet.models")
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    status, out, err = run(capsys, "search", tmp_path / "x", "dogs", "--rerank", "")
+    assert (status, out) == (1, "")
+    assert err == "tercet: expected the name of a model, or a directory, got an empty one\n"
+
+
 def test_explain_needs_token_vectors(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "index", docs, "-o", tmp_path / "x")
     status, out, err = run(capsys, "search", tmp_path / "x", "dogs", "--explain")
@@ -202,7 +225,7 @@ def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) 
     assert status == 0
     assert out == f"{path}: 3 documents removed, 4 left\n"
     assert "noise" not in err  # no model is needed
-    assert run(capsys, "remove", path, "--", "-5")[0] == 0
+    assert run(capsys, "remove", path, "--", "-5")[1] == f"{path}: 1 document removed, 3 left\n"
     assert set(found(capsys, path)) == {4, "4", 5}
     assert run(capsys, "remove", path)[0] == 2
 
@@ -210,10 +233,11 @@ def test_remove(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON"),
-        ('{"text": "a"}\n{"name": "b"}\n', "document 1 (number 1) has no text; its fields: ['name']"),
+        ('{"text": "a"}\n{"text": \n', "docs.jsonl, line 2: not JSON: Expecting value (column 9)"),
+        ('{"text": "a"}\n{"name": "b"}\n', "document 1 (the 2nd) has no text; its fields: ['name']"),
         ("[1]\n", "document 0: expected str or a mapping, got list"),
-        ("\n", "no documents"),
+        ("\n", "docs.jsonl: no documents"),
+        ('{"text": ""}\n', "docs.jsonl: no documents with text"),
     ],
 )
 def test_bad_documents(
@@ -226,8 +250,79 @@ def test_bad_documents(
     assert last.startswith("tercet: ")
     assert message in last
     assert "Traceback" not in err
+    assert not (tmp_path / "x").exists()
     docs.write_text('{"text": "a"}\n')
-    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0  # the failure left nothing in the way
+    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 0
+
+
+def stopping_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C be pressed when a text is encoded."""
+
+    class Stopped(BagOfWords):
+        def encode_document(self, texts: Any) -> Any:
+            if text in texts:
+                raise KeyboardInterrupt
+            return super().encode_query(texts)
+
+    monkeypatch.setattr(loading, "load_encoder", lambda model, kind, backend: Stopped("fake"))
+    monkeypatch.setattr(retriever, "load_recorded", lambda record: Stopped("fake"))
+
+
+def test_an_interrupt_says_what_was_kept(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping_at("stop here", monkeypatch)
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "new"}\n' * 100 + '{"text": "stop here"}\n')
+    new = ("index", more, "-o", tmp_path / "x", "--quiet")
+    assert run(capsys, *new) == (130, "", "tercet: interrupted: nothing was stored\n")
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "x").mkdir()
+    assert run(capsys, *new)[0] == 130
+    assert list((tmp_path / "x").iterdir()) == []  # which is not ours to remove
+    run(capsys, "index", docs, "-o", tmp_path / "x")
+    for option in ("--append", "--force"):
+        status, out, err = run(capsys, *new, option)
+        assert (status, out, err) == (130, "", f"tercet: interrupted: {tmp_path / 'x'} is as it was\n")
+        assert set(found(capsys, tmp_path / "x")) == {"ä1", 2}
+
+
+def test_a_failure_removes_nothing_but_its_own(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "documents.sqlite").write_text("precious")
+    assert run(capsys, "index", docs, "-o", tmp_path / "y")[0] == 1
+    assert (tmp_path / "y" / "documents.sqlite").read_text() == "precious"
+    Retriever.create(tmp_path / "x", encoder=BagOfWords("fake")).close()
+    stopping_at("dogs bark at night", monkeypatch)
+    assert run(capsys, "index", docs, "-o", tmp_path / "x")[0] == 130
+    assert (tmp_path / "x" / "manifest.json").exists()
+    with writing(tmp_path / "x"):
+        remove_unused(tmp_path / "x", directory=True)
+        assert (tmp_path / "x" / "manifest.json").exists()
+
+
+def test_search_says_that_there_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Retriever.create(tmp_path / "x", encoder=BagOfWords("fake")).close()
+    assert run(capsys, "search", tmp_path / "x", "q") == (0, "", f"no documents in {tmp_path / 'x'}\n")
+
+
+def test_documents_without_text_are_left_out(
+    tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = [{"_id": "471", "title": "", "text": ""}, {"id": 7, "contents": " "}, {"text": None}]
+    rows = [*empty, {"_id": "only title", "title": "T", "text": ""}]
+    with open(docs, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    status, out, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--quiet")
+    assert status == 0
+    assert "3 documents in" in out
+    assert "left out, without text: 3 documents (471, 7, line 6)" in err.splitlines()
+    assert set(found(capsys, tmp_path / "x")) == {"ä1", 2, "only title"}
+    docs.write_text("".join(json.dumps({"_id": i, "text": "a" * (i == 0)}) + "\n" for i in range(8)))
+    _, _, err = run(capsys, "index", docs, "-o", tmp_path / "x", "--append")
+    assert "left out, without text: 7 documents (1, 2, 3, 4, 5, ...)" in err
 
 
 def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,6 +337,7 @@ def test_failures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert len(err.splitlines()) == 1
         assert err.startswith("tercet: ")
         assert str(tmp_path) in err
+        assert "Errno" not in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -280,6 +376,20 @@ def test_info(tmp_path: Path, docs: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "fake" in out
 
 
+def test_what_tells_models_apart_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Hashed(BagOfWords):
+        def fingerprint(self) -> dict[str, Any]:
+            return {**super().fingerprint(), "content": "daf0159a", "probe": [0.5, 3.25]}
+
+    Retriever.create(tmp_path / "x", encoder=Hashed("fake")).close()
+    out = run(capsys, "info", tmp_path / "x")[1]
+    assert "fake" in out
+    assert "daf0159a" not in out
+    assert "3.25" not in out
+    encoder = json.loads(run(capsys, "info", tmp_path / "x", "--json")[1])["encoder"]
+    assert (encoder["content"], encoder["probe"]) == ("daf0159a", [0.5, 3.25])
+
+
 @pytest.mark.parametrize("kind", [tercet.FlatIndex, tercet.HNSWIndex, tercet.MultiVectorIndex])
 def test_info_of_a_file(kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = kind(8)
@@ -314,12 +424,21 @@ def test_info_of_segments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert facts.items() >= {"documents": 4, "tokens": 12, "dim": 8, "codec": "int4"}.items()
 
 
+def test_a_reader_may_leave() -> None:
+    code = "import sys; from tercet import cli; sys.exit(cli.main(['info']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(args: Any) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(about, "_info", interrupted)
-    assert run(capsys, "info")[0] == 130
+    assert run(capsys, "info") == (130, "", "tercet: interrupted\n")
 
 
 def test_recorded_models_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from fakes import BagOfWords, WordVectors
 from html_check import Page
-from tercet import cli
+from tercet import Retriever, cli
 from tercet.chain import Stopping
 from tercet.commands import loading
 from tercet.compare.arms import Arm, Indexes, Query, parse_arm
@@ -151,6 +151,19 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert read_folder(where) == read
 
 
+def test_the_text_is_that_of_an_index(tmp_path: Path) -> None:
+    corpus = [
+        {"_id": "a", "title": "T", "contents": "one"},
+        {"_id": "b", "text": "x", "contents": "y"},
+        {"_id": "c", "title": "T", "text": None},
+    ]
+    read = read_folder(write(tmp_path / "x", corpus, [{"_id": "q", "text": "t"}], ["q\ta\t1"]))
+    with Retriever.create(tmp_path / "i", encoder=BagOfWords()) as index:
+        index.add(corpus)
+        texts = [index.get(d.id).content for d in read.collection.documents]
+    assert [d.content for d in read.collection.documents] == texts == ["T one", "x", "T"]
+
+
 GOOD: tuple[list[Any], list[Any], list[str]] = (
     [{"_id": "a", "text": "one"}],
     [{"_id": "q", "text": "one"}],
@@ -192,7 +205,10 @@ def test_missing_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     (where / "corpus.jsonl").write_bytes(b'{"_id": "a", "text": "\xff"}\n')
     assert "corpus.jsonl, line 1 or later: not UTF-8" in run(capsys, where)[2]
     write(where, *GOOD)
-    assert f"{where / 'qrels' / 'dev.tsv'}: no such file" in run(capsys, where, "--split", "dev")[2]
+    (where / "qrels" / "train.tsv.gz").touch()
+    err = run(capsys, where, "--split", "dev")[2]
+    assert f"{where / 'qrels' / 'dev.tsv'}: no such file" in err
+    assert err.endswith("; its splits are test, train\n")
     for place in ("--html", "--png", "--json"):
         status, out, err = run(capsys, where, place, tmp_path / "none" / "x")
         assert (status, out) == (1, "")
@@ -354,7 +370,6 @@ def test_defaults_and_limits(folder: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--arms", "bi+ce"], "arms with ce need --cross-encoder"),
         (["--arms", "bm25"], "arm 'bm25': expected bi or colbert"),
         (["--depth", "5"], "--depth: expected numbers of at least 10"),
         (["--depth", "20,30"], "that do not rise"),
@@ -369,6 +384,20 @@ def test_usage(folder: Path, capsys: pytest.CaptureFixture[str], args: list[str]
     status, out, err = run(capsys, folder, *args)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_a_cross_encoder_comes_along(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(model: str | None) -> CountsWords:
+        asked.append(model)
+        return CountsWords()
+
+    asked: list[str | None] = []
+    monkeypatch.setattr(loading, "load_reranker", load)
+    assert run(capsys, folder, "--arms", "bi,bi+ce", "--quiet")[0] == 0
+    assert run(capsys, folder, "--quiet")[0] == 0  # arms that read texts, and take long, are asked for
+    assert asked == [None]
 
 
 def test_names_are_escaped(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tercet import cli
+from tercet import cli, comparison
 from tercet.demo import MAX_TOKENS
 from tercet.judged import load_medquad, ndcg
 from tercet.tables import text_table
@@ -65,6 +65,23 @@ def test_missing_packages_are_one_line(
     assert "'tercet[onnx]'" in line
 
 
+def test_times_are_of_several_queries_asked_of_all_indexes_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched:
+        def search(self, query: str, indexes: str, k: int) -> None:
+            asked.append(query + indexes)
+            clock[0] += 9.0 if query == "q0" else 1.0
+
+    asked: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: clock[0])
+    arm: Any = Watched()
+    queries: Any = [f"q{i}" for i in range(20)]
+    grown: Any = ["a", "b"]
+    took = comparison.times(arm, queries, grown)
+    assert asked == ["q0a", "q0b", *(q + of for q in queries[:5] for of in "ab")]  # the first to warm up
+    assert took == [[9000.0, *[1000.0] * 4]] * 2
+
+
 @pytest.mark.models
 @pytest.mark.parametrize(
     ("backend", "needs"),
@@ -98,3 +115,5 @@ def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
         assert 0.5 < float(row[0]) <= 1
         assert float(row[1]) < float(row[2])
     assert "[CLS] (special)" in out
+    assert "then 10 passes of the model" in out
+    assert "How the cost grows" not in out  # from 40 documents to 160 there is nothing to see

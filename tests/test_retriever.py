@@ -135,6 +135,25 @@ def test_generator_is_read_in_batches(tmp_path: Path) -> None:
     assert done == [100, 200, 250]
 
 
+def test_a_list_is_checked_before_anything_is_encoded(tmp_path: Path) -> None:
+    class Watched(BagOfWords):
+        def encode_document(self, texts: Any) -> Any:
+            encoded.extend(texts)
+            return super().encode_query(texts)
+
+    encoded: list[str] = []
+    docs = [*(f"text {i}" for i in range(5)), {"_id": "x", "text": ""}]
+    with Retriever.create(tmp_path / "x", encoder=Watched()) as r:
+        for given in (docs, tuple(docs)):
+            with pytest.raises(ValueError, match=r"document 'x' \(the 6th\): its text is empty"):
+                r.add(given, batch_size=2)
+        assert encoded == []
+        with pytest.raises(ValueError, match="its text is empty"):
+            r.add(iter(docs), batch_size=2)
+        assert len(encoded) == 4
+        assert len(r) == 0
+
+
 def test_remove(tmp_path: Path, kind: str) -> None:
     with make(tmp_path / "x", kind) as r:
         with pytest.raises(KeyError, match="'nobody'"):
@@ -264,12 +283,19 @@ def test_explain_needs_tokens(tmp_path: Path) -> None:
         ("one text", TypeError, "iterable of documents, got one str"),
         ({"_id": 1, "text": "x"}, TypeError, "got one dict"),
         ([3], TypeError, "document 0: expected str or a mapping, got int"),
-        (["a", {"_id": "b"}], ValueError, r"document 'b' \(number 1\) has no text; its fields: \['_id'\]"),
-        (["a", "  "], ValueError, "has no text"),
+        (["a", {"_id": "b"}], ValueError, r"document 'b' \(the 2nd\) has no text; its fields: \['_id'\]"),
+        (
+            [{"title": "", "body": "b"}],
+            ValueError,
+            r"\(the 1st\) has no text; its fields: \['body', 'title'\]",
+        ),
+        (["a", "  "], ValueError, r"document \d+ \(the 2nd\): its text is empty"),
+        ([*"abcdefghijk", {"_id": "x", "title": " ", "text": ""}], ValueError, r"'x' \(the 12th\): its text"),
         ([{"_id": "x", "text": 3}], TypeError, "document 'x': expected text to be str, got int"),
         ([{"_id": "x", "title": 3, "text": "y"}], TypeError, "expected title to be str, got int"),
         ([{"_id": 1.5, "text": "x"}], TypeError, "document 0: id: expected int or str, got float"),
         ([{"_id": True, "text": "x"}], TypeError, "got bool"),
+        ([{"_id": ["long " * 99], "text": "x"}], TypeError, r"got list \['(long ){11}lon$"),
         ([{"_id": 2**63, "text": "x"}], ValueError, "64 bits"),
         (
             [{"_id": "x", "text": "y", "when": object()}],
@@ -393,6 +419,21 @@ def test_create_refuses_what_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "z").exists()
 
 
+def test_the_encoder_tells_the_kind(tmp_path: Path) -> None:
+    class Told(WordVectors):
+        def fingerprint(self) -> dict[str, Any]:
+            return {**super().fingerprint(), "kind": self.name}
+
+    for name, kind in (("BiEncoder", "single"), ("ColBERT", "multi"), ("ColBERT.from_biencoder", "multi")):
+        with Retriever.create(tmp_path / name, encoder=Told(name)) as r:
+            assert r.manifest.kind == kind
+    with Retriever.create(tmp_path / "own", encoder=WordVectors()) as r:
+        assert r.manifest.kind == "single"
+    with pytest.raises(ValueError, match="kind: expected 'multi' for Told, got 'single'"):
+        Retriever.create(tmp_path / "z", encoder=Told("ColBERT"), kind="single")
+    assert not (tmp_path / "z").exists()
+
+
 def test_overwrite_keeps_the_old_index_until_the_first_commit(tmp_path: Path) -> None:
     make(tmp_path / "x").close()
     with Retriever.create(tmp_path / "x", encoder=WordVectors("new"), kind="multi", overwrite=True) as new:
@@ -400,7 +441,7 @@ def test_overwrite_keeps_the_old_index_until_the_first_commit(tmp_path: Path) ->
         assert new.search("cats") == []
         with Retriever.open(tmp_path / "x", BagOfWords()) as old:
             assert len(contents(old)) == 3
-            with pytest.raises(ValueError, match="has no text"):
+            with pytest.raises(ValueError, match="its text is empty"):
                 new.add(["fresh", ""])
             assert len(contents(old)) == 3
             assert new.add(["fresh text"]) == [0]
@@ -663,7 +704,7 @@ def test_misuse_is_named(tmp_path: Path) -> None:
 
     create: Any = Retriever.create
     with pytest.raises(ValueError, match="kind: expected 'multi' for Own, got 'single'"):
-        create(tmp_path / "x", encoder=Own("fake"))
+        create(tmp_path / "x", encoder=Own("fake"), kind="single")
     with pytest.raises(TypeError, match=r"encoder: expected an object.*got 'str' without dim, encode_query"):
         create(tmp_path / "x", encoder="all-MiniLM-L6-v2")
     with pytest.raises(TypeError, match=r"encoder: expected an object.*got the class BagOfWords"):

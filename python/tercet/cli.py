@@ -1,6 +1,7 @@
 """The command line: ``tercet demo | info | index | remove | search | explain | compare | mcp | completion``.
 
-Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage.
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 failed, 2 wrong usage,
+130 interrupted, 141 where the reader of stdout has left.
 """
 
 from __future__ import annotations
@@ -26,18 +27,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as e:  # argparse has printed help (0) or usage (2)
         return int(e.code or 0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
+        print(": ".join(["tercet: interrupted", *map(str, e.args)]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough; keep the interpreter from flushing into the pipe again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 128 + 13  # as of a command that SIGPIPE ends
     except Exception as e:
-        # KeyError shows its argument quoted; other messages may span lines
-        text = str(e.args[0]) if isinstance(e, KeyError) and e.args else str(e)
-        print(f"tercet: {' '.join(text.split()) or type(e).__name__}", file=sys.stderr)
+        print(f"tercet: {' '.join(_message(e).split()) or type(e).__name__}", file=sys.stderr)
         return 1
     return status
+
+
+def _message(error: Exception) -> str:
+    """Return what an error says, which may span lines, without the quotes and numbers that Python adds."""
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

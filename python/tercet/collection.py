@@ -13,6 +13,7 @@ from typing import Any
 from tercet.change import Change, Index
 from tercet.directory import (
     DOCUMENTS,
+    LOCK,
     MANIFEST,
     Manifest,
     index_name,
@@ -27,7 +28,7 @@ from tercet.encoders import describe, same_model
 from tercet.indexes import FlatIndex, MultiVectorIndex
 from tercet.indexes import open as open_index
 
-__all__ = ["Collection", "holds_documents"]
+__all__ = ["Collection", "holds_documents", "remove_unused"]
 
 _CLASSES: dict[str, Any] = {"single": FlatIndex, "multi": MultiVectorIndex}
 
@@ -248,6 +249,25 @@ def holds_documents(path: Path) -> bool:
         return len(_current(path).index) > 0
     except (FileNotFoundError, ValueError):
         return False
+
+
+def remove_unused(path: Path, *, directory: bool) -> None:
+    """Delete the files of an index without documents, unless another process writes there.
+
+    Args:
+        path: the directory of an index.
+        directory: delete it too, if nothing else is in it.
+    """
+    with suppress(OSError):
+        with writing(path):
+            if holds_documents(path):
+                return
+            for entry in path.iterdir():
+                if entry.name != LOCK and (entry.name == MANIFEST or is_ours(entry.name)):
+                    entry.unlink()
+        (path / LOCK).unlink()  # Windows deletes no open file
+        if directory:
+            path.rmdir()
 
 
 def _current(path: Path) -> _State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tercet.compare.arms import BEST, Arm, Indexes, Query
@@ -26,7 +27,7 @@ BATCH = 16  # texts per forward pass: more pads more than it gains on a CPU
 _SLAB = 256  # texts sorted by length together
 _DEPTH = 50  # candidates of the bi-encoder that late interaction reranks
 _TIMING = 4000  # milliseconds to spend on one figure
-_CROSS_DEPTH = 20  # candidates that the cross-encoder reads
+_LEAST = 5  # queries behind a figure in any case
 
 
 class Shown(NamedTuple):
@@ -73,8 +74,8 @@ def encode_queries(model: BiEncoder, texts: list[str]) -> tuple[list[Query], lis
     return queries, took
 
 
-def make_arms(indexes: Indexes, queries: list[Query], reranker: Any) -> list[Shown]:
-    """Return what is compared, described by what was counted."""
+def make_arms(indexes: Indexes, queries: list[Query], reranker: Any, depth: int) -> list[Shown]:
+    """Return what is compared, described by what was counted; a cross-encoder reads ``depth`` candidates."""
     size, dim = len(indexes.texts), indexes.pooled.dim
     stored = sum(len(t) for t in indexes.tokens.get(list(range(size))))
     asked = sum(len(q.tokens.values) for q in queries) / len(queries)
@@ -99,22 +100,27 @@ def make_arms(indexes: Indexes, queries: list[Query], reranker: Any) -> list[Sho
     if reranker is not None:
         shown.append(
             Shown(
-                "bi-encoder -> cross", Arm("bi+ce", ("bi", "ce"), (_CROSS_DEPTH,), reranker),
+                "bi-encoder -> cross", Arm("bi+ce", ("bi", "ce"), (depth,), reranker),
                 "the vector; texts are kept",
-                f"{size:,} dot products, then {_CROSS_DEPTH} passes of the model",
+                f"{size:,} dot products, then {depth} passes of the model",
             )
         )  # fmt: skip
     return shown
 
 
-def times(arm: Arm, queries: list[Query], indexes: Indexes) -> list[float]:
-    """Return the milliseconds that each query takes; of a slow arm, the first queries have to do."""
-    arm.search(queries[0], indexes, BEST)  # warm
-    took: list[float] = []
-    for query in queries:
-        start = time.perf_counter()
-        arm.search(query, indexes, BEST)
-        took.append(1e3 * (time.perf_counter() - start))
-        if sum(took) > _TIMING:
+def times(arm: Arm, queries: list[Query], grown: Sequence[Indexes]) -> list[list[float]]:
+    """Return for each of some indexes the milliseconds a query takes; of a slow arm, the first have to do.
+
+    A query is asked of one index after the other, so that a busy machine is as slow for all of them.
+    """
+    for indexes in grown:
+        arm.search(queries[0], indexes, BEST)  # warm
+    took: list[list[float]] = [[] for _ in grown]
+    for asked, query in enumerate(queries, 1):
+        for figures, indexes in zip(took, grown, strict=True):
+            start = time.perf_counter()
+            arm.search(query, indexes, BEST)
+            figures.append(1e3 * (time.perf_counter() - start))
+        if asked >= _LEAST and sum(map(sum, took)) > _TIMING * len(grown):
             break
     return took

@@ -29,6 +29,7 @@ from tercet.indexes.storage import is_temporary, replace_file
 
 __all__ = [
     "DOCUMENTS",
+    "LOCK",
     "MANIFEST",
     "Manifest",
     "index_name",

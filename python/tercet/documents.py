@@ -15,11 +15,13 @@ __all__ = [
     "CHUNK",
     "Document",
     "DocumentStore",
+    "EmptyTextError",
     "check_id",
     "check_ids",
     "check_metadata",
     "parse",
     "parse_all",
+    "text_field",
 ]
 
 _ID_RANGE = range(-(2**63), 2**63)  # what SQLite can hold
@@ -53,6 +55,10 @@ class Document(NamedTuple):
         return f"{self.title} {self.text}".strip()
 
 
+class EmptyTextError(ValueError):
+    """A document with a field for its text, and nothing in it."""
+
+
 def check_id(value: Any) -> int | str:
     """Return an id as it was given.
 
@@ -63,7 +69,7 @@ def check_id(value: Any) -> int | str:
     if hasattr(value, "__index__") and not isinstance(value, (bool, np.bool_)):
         value = operator.index(value)  # numpy's integers too
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError(f"id: expected int or str, got {type(value).__name__} {value!r}")
+        raise TypeError(f"id: expected int or str, got {type(value).__name__} {value!r:.60}")
     if isinstance(value, int) and value not in _ID_RANGE:
         raise ValueError(f"id: expected an int of at most 64 bits, got {value}")
     return value
@@ -91,7 +97,8 @@ def parse(item: Any, place: int, number: int) -> Document:
 
     Raises:
         TypeError: no str or mapping, a field of another type, metadata that JSON cannot hold.
-        ValueError: neither title nor text.
+        EmptyTextError: the text is empty, and so is the title, or there is none.
+        ValueError: neither title nor text, or one that is not valid Unicode.
     """
     fields: dict[Any, Any]
     if isinstance(item, str):
@@ -106,20 +113,29 @@ def parse(item: Any, place: int, number: int) -> Document:
         identifier = check_id(number if name is None else fields.pop(name))
     except (TypeError, ValueError) as e:
         raise type(e)(f"document {place}: {e}") from None
-    source = next((key for key in ("text", "contents") if key in fields), "text")
+    source = text_field(fields)
+    has_text = source in fields
     title, text = fields.pop("title", None), fields.pop(source, None)
     for key, value in (("title", title), (source, text)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"document {identifier!r}: expected {key} to be str, got {type(value).__name__}")
     document = Document(identifier, title or "", text or "", fields)
+    named = f"document {identifier!r} (the {_ordinal(place + 1)})"
     if not document.content:
-        raise ValueError(f"document {identifier!r} (number {place}) has no text; its fields: {_names(item)}")
+        if not has_text:  # as where a file calls it otherwise
+            raise ValueError(f"{named} has no text; its fields: {_names(item)}")
+        raise EmptyTextError(f"{named}: its text is empty")
     try:
         f"{identifier}{document.content}".encode()
     except UnicodeEncodeError as e:
-        raise ValueError(f"document {identifier!r} (number {place}) is not valid Unicode: {e}") from None
+        raise ValueError(f"{named} is not valid Unicode: {e}") from None
     check_metadata(fields, f"document {identifier!r}")
     return document
+
+
+def text_field(fields: Mapping[Any, Any]) -> str:
+    """Return which field is a document's text: of ``text`` and ``contents`` the first that is there."""
+    return next((key for key in ("text", "contents") if key in fields), "text")
 
 
 def check_metadata(fields: Mapping[Any, Any], name: str) -> None:
@@ -149,8 +165,13 @@ def parse_all(docs: Iterable[Any], number: int, ids: dict[int | str, None]) -> I
         yield document
 
 
-def _names(item: Any) -> list[str]:
-    return sorted(str(key) for key in item) if isinstance(item, Mapping) else ["text"]
+def _names(item: Mapping[Any, Any]) -> list[str]:
+    return sorted(str(key) for key in item)
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def is_blank(path: Path) -> bool:

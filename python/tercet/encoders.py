@@ -58,8 +58,13 @@ _TOLERANCE = 3e-3
 _METHODS = ("dim", "encode_query", "encode_document", "fingerprint")
 
 
-def check_encoder(encoder: Any, kind: str | None = None) -> None:
-    """Raise TypeError unless an object is an encoder, ValueError if it is one of tercet's of another kind."""
+def check_encoder(encoder: Any, kind: str | None = None) -> str | None:
+    """Return the kind of vectors of tercet's own encoders, None of others, which do not tell.
+
+    Raises:
+        TypeError: it is no encoder.
+        ValueError: it is one of tercet's, of another kind than ``kind``.
+    """
     missing = [name for name in _METHODS if not hasattr(encoder, name)]
     if isinstance(encoder, type) or missing:
         found = f"the class {encoder.__name__}" if isinstance(encoder, type) else repr(type(encoder).__name__)
@@ -70,6 +75,7 @@ def check_encoder(encoder: Any, kind: str | None = None) -> None:
     own = _KINDS.get(str(encoder.fingerprint().get("kind")))
     if kind is not None and own not in (None, kind):
         raise ValueError(f"kind: expected {own!r} for {type(encoder).__name__}, got {kind!r}")
+    return own
 
 
 def check_queries(query: Any) -> list[str]:

@@ -13,6 +13,8 @@ import tercet
 
 __all__ = ["index_facts", "machine_facts", "shown"]
 
+_FOR_MACHINES = ("content", "probe")  # of a model: what tells it apart, many digits long
+
 
 def machine_facts() -> dict[str, Any]:
     """Return versions, and what the processor can do."""
@@ -41,7 +43,8 @@ def index_facts(path: str) -> dict[str, Any]:
 
 
 def shown(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """Yield lines for people."""
+    """Yield lines for people; ``--json`` has what is left out here."""
+    facts = {name: value for name, value in facts.items() if name not in _FOR_MACHINES}
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         parts = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]

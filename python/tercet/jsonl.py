@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
-from tercet.documents import parse
+from tercet.documents import EmptyTextError, parse
 
 __all__ = ["number_of_records", "numbered", "open_text", "records"]
 
@@ -41,19 +41,31 @@ def numbered(lines: IO[str], name: str) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    item = json.loads(line)
-                except ValueError as e:
-                    raise ValueError(f"{name}, line {number}: not JSON: {e}") from None
+                    item = json.loads(line.rstrip())
+                except ValueError as e:  # which may count lines too, and knows of one
+                    why = f"{e.msg} (column {e.colno})" if isinstance(e, json.JSONDecodeError) else e
+                    raise ValueError(f"{name}, line {number}: not JSON: {why}") from None
                 yield number, item
     except UnicodeDecodeError as e:
         raise ValueError(f"{name}, line {number + 1} or later: not UTF-8: {e}") from None
 
 
-def records(lines: IO[str], name: str) -> Iterator[Any]:
-    """Yield the document of each line of a JSONL file; errors name the line."""
+def records(lines: IO[str], name: str, left_out: list[str] | None = None) -> Iterator[Any]:
+    """Yield the document of each line of a JSONL file; errors name the line.
+
+    Args:
+        lines: of the file.
+        name: of the file.
+        left_out: gets the id of each document whose text is empty, or ``line N`` where it has none; None
+            makes that an error.
+    """
     for place, (number, item) in enumerate(numbered(lines, name)):
         try:
             parse(item, place, place)
         except (TypeError, ValueError) as e:
-            raise type(e)(f"{name}, line {number}: {e}") from None
-        yield item
+            if left_out is None or not isinstance(e, EmptyTextError):
+                raise type(e)(f"{name}, line {number}: {e}") from None
+            ids = [] if isinstance(item, str) else [item.get("_id"), item.get("id")]
+            left_out.append(next((str(id) for id in ids if id is not None), f"line {number}"))
+        else:
+            yield item

@@ -1,18 +1,23 @@
-"""How far a long job is, on stderr: a bar where tqdm is installed, else a line."""
+"""How far a long job is, on stderr: a bar where tqdm is installed, else a line; in a log, some lines."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Progress", "progress_is_shown"]
+__all__ = ["Progress", "saying"]
 
 _INTERVAL = 0.1  # seconds between two rewrites of the line
+_IN_A_LOG = 10.0  # seconds between two lines where stderr is no terminal
 
 
 class Progress:
-    """Call it with the number of items done; it shows that. Silent where stderr is no terminal.
+    """Call it with the number of items done; it shows that, from the first moment on.
+
+    Where stderr is no terminal, it writes a line every ten seconds.
 
     Args:
         label: what is being done.
@@ -23,10 +28,12 @@ class Progress:
     def __init__(self, label: str, total: int | None = None, *, quiet: bool = False) -> None:
         self._label = label
         self._total = total
-        self._show = progress_is_shown(quiet)
-        self._start = time.perf_counter()
-        self._last = 0.0
+        self._quiet = quiet
+        self._show = _is_shown(quiet)
+        self._start = self._last = time.perf_counter()
         self._bar = _bar(label, total) if self._show else None
+        if self._show and self._bar is None:
+            _write(self._line(0))
 
     def __call__(self, done: int) -> None:
         """Say how many items are done."""
@@ -34,19 +41,23 @@ class Progress:
             self._bar.update(done - self._bar.n)
             return
         now = time.perf_counter()
-        if not self._show or (now - self._last < _INTERVAL and done != self._total):
+        ends = self._show and done == self._total
+        if self._quiet or (now - self._last < (_INTERVAL if self._show else _IN_A_LOG) and not ends):
             return
         self._last = now
-        rate = done / max(now - self._start, 1e-9)
-        of = "" if self._total is None else f" of {self._total:,}, {(self._total - done) / rate:.0f} s left"
-        self._write(f"{self._label}: {done:,}{of}, {rate:,.0f}/s")
+        line = self._line(done)
+        if self._show:
+            _write(line)
+        else:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
     def close(self) -> None:
         """Clear it."""
         if self._bar is not None:
             self._bar.close()
         elif self._show:
-            self._write("")
+            _write("")
 
     def __enter__(self) -> Progress:
         return self
@@ -54,14 +65,35 @@ class Progress:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _write(self, line: str) -> None:
-        sys.stderr.write(f"\r\x1b[K{line}")  # back to the start, and clear what was there
-        sys.stderr.flush()
+    def _line(self, done: int) -> str:
+        rate = done / max(time.perf_counter() - self._start, 1e-9)
+        if self._total is None:
+            return f"{self._label}: {done:,}, {rate:,.0f}/s"
+        left = f", {(self._total - done) / rate:.0f} s left, {rate:,.0f}/s" if done else ""
+        return f"{self._label}: {done:,} of {self._total:,}{left}"
 
 
-def progress_is_shown(quiet: bool) -> bool:
+@contextmanager
+def saying(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say on a terminal what takes a while, such as ``loading NAME``, as long as it takes."""
+    shown = _is_shown(quiet)
+    if shown:
+        _write(f"{what} ...")
+    try:
+        yield
+    finally:
+        if shown:
+            _write("")
+
+
+def _is_shown(quiet: bool) -> bool:
     """Tell whether there is anybody to look."""
     return not quiet and sys.stderr.isatty()
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"\r\x1b[K{line}")  # back to the start, and clear what was there
+    sys.stderr.flush()
 
 
 def _bar(label: str, total: int | None) -> Any:

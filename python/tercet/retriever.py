@@ -39,7 +39,7 @@ class Retriever(Searching):
         path: str | Path,
         *,
         encoder: Encoder,
-        kind: Literal["single", "multi"] = "single",
+        kind: Literal["single", "multi"] | None = None,
         codec: str | None = None,
         overwrite: bool = False,
     ) -> Retriever:
@@ -49,7 +49,7 @@ class Retriever(Searching):
             path: the directory; it may exist when it is empty, or holds an index without documents.
             encoder: the model. Its fingerprint is recorded, and any other refused from then on.
             kind: ``"single"`` for one vector per document (cosine similarity), ``"multi"`` for token
-                vectors (MaxSim).
+                vectors (MaxSim); None is what the encoder makes, and ``"single"`` for one of your own.
             codec: how vectors are stored, as :class:`FlatIndex` or :class:`MultiVectorIndex` says; None is
                 ``"float32"`` for single and ``"int4"`` for multi. One that needs training is trained by the
                 first :meth:`add`, on its first 65,536 tokens.
@@ -62,9 +62,10 @@ class Retriever(Searching):
             ValueError: an unknown kind or codec, or a kind that the encoder does not make vectors for.
             BlockingIOError: another process is writing there.
         """
-        if kind not in ("single", "multi"):
+        if kind not in (None, "single", "multi"):
             raise ValueError(f"kind: expected 'single' or 'multi', got {kind!r}")
-        check_encoder(encoder, kind)
+        own = check_encoder(encoder, kind)
+        kind = kind or ("multi" if own == "multi" else "single")
         codec = codec or ("float32" if kind == "single" else "int4")
         made = Collection.create(
             Path(path), kind, encoder.dim, codec, encoder.fingerprint(), overwrite=overwrite
@@ -123,8 +124,8 @@ class Retriever(Searching):
 
         Args:
             docs: ``str``, or mappings with ``_id`` or ``id``, ``title``, and ``text`` or ``contents``; all
-                other fields are metadata. Without an id, a document gets the next int. May be a generator:
-                only ``batch_size`` documents are held at a time.
+                other fields are metadata. Without an id, a document gets the next int. A list is checked
+                before anything is encoded; of a generator, ``batch_size`` documents are held at a time.
             batch_size: documents handed to the encoder at a time.
             progress: called after each batch with the number of documents done so far.
 
@@ -133,7 +134,7 @@ class Retriever(Searching):
 
         Raises:
             TypeError: a document that is neither, or a field of the wrong type; says which.
-            ValueError: a document without text, or an id given twice; says which.
+            ValueError: a document without text or with an empty one, or an id given twice; says which.
             BlockingIOError: another process is writing.
         """
         if isinstance(docs, (str, bytes, Mapping)) or not isinstance(docs, Iterable):
@@ -142,12 +143,16 @@ class Retriever(Searching):
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         encoder = self.encoder
         ids: dict[int | str, None] = {}
+        done = 0
         with self._collection.change() as change:
             documents = parse_all(docs, self._collection.next_number(), ids)
+            if isinstance(docs, (list, tuple)):  # what is wrong with the last is said before minutes of work
+                documents = iter(list(documents))
             while batch := list(islice(documents, batch_size)):
                 change.insert(batch, encoder.encode_document([d.content for d in batch]))
+                done += len(batch)
                 if progress is not None:
-                    progress(len(ids))
+                    progress(done)
         return list(ids)
 
     def remove(self, ids: int | str | Iterable[int | str]) -> None:

@@ -43,8 +43,16 @@ def add(commands: Any) -> None:
         f"{','.join(_ARMS)}, and with a cross-encoder {','.join(_WITH_CE)})",
     )
     compare.add_argument("--model", metavar="NAME", help="bi-encoder; default: the model of tercet[demo]")
-    compare.add_argument("--colbert", metavar="NAME", help="default: the token vectors of the bi-encoder")
-    compare.add_argument("--cross-encoder", metavar="NAME", help="for arms with ce")
+    compare.add_argument(
+        "--colbert",
+        metavar="NAME",
+        help="default: the token vectors of the bi-encoder; tercet-colbert-mini comes along",
+    )
+    compare.add_argument(
+        "--cross-encoder",
+        metavar="NAME",
+        help="for arms with ce; default: tercet-rerank-mini, which comes along",
+    )
     compare.add_argument(
         "--depth",
         metavar="N[,N]",
@@ -88,8 +96,9 @@ def _compare(args: argparse.Namespace) -> int:
     from tercet.compare.report import html_report, text_report
     from tercet.compare.run import make_arms, measure_all
     from tercet.compare.summary import as_json, summary
+    from tercet.progress import saying
 
-    default = [*_ARMS, *(_WITH_CE if args.cross_encoder else [])]
+    default = [*_ARMS, *(_WITH_CE if args.cross_encoder is not None else [])]
     names = args.arms.split(",") if args.arms else default
     try:
         chosen = [parse_arm(name.strip()) for name in dict.fromkeys(names)]
@@ -99,18 +108,16 @@ def _compare(args: argparse.Namespace) -> int:
                 f"--depth: expected numbers of at least {BEST} that do not rise, got {args.depth}"
             )
         stopping = check_stopping(args.stop_margin, args.min_depth, BEST, depths[-1])
-        needs_ce = any("ce" in stages for stages in chosen)
-        if needs_ce and not args.cross_encoder:
-            raise ValueError("arms with ce need --cross-encoder NAME")
-        if args.stop_margin is not None and not needs_ce:
-            raise ValueError("--stop-margin needs an arm with ce")
+        if args.stop_margin is not None and not any("ce" in stages for stages in chosen):
+            raise ValueError("--stop-margin needs an arm with ce: for example --arms bi,bi+ce")
     except ValueError as e:
         args.usage_error(str(e))
     for path in filter(None, (args.html, args.png, args.json)):
         _check_place(Path(path))
     folder = read_folder(Path(args.folder), split=args.split, limit_queries=args.limit_queries)
     with contextlib.redirect_stdout(sys.stderr):
-        models = _models(args, {stage for stages in chosen for stage in stages})
+        with saying("loading the models", quiet=args.quiet):
+            models = _models(args, {stage for stages in chosen for stage in stages})
         arms = make_arms(chosen, depths, models.ce, stopping)
         comparison = measure_all(
             folder, arms, models, codec=args.codec, token_codec=args.token_codec, quiet=args.quiet

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tercet.models.backend import Backend
     from tercet.retriever import Retriever
 
-__all__ = ["id_in", "load_colbert", "load_encoder", "load_reranker", "named"]
+__all__ = ["id_in", "load_colbert", "load_encoder", "load_reranker", "loaded", "named"]
 
 
 def load_encoder(model: str | None, kind: str, backend: Backend | None) -> Encoder:
@@ -34,15 +34,30 @@ def load_colbert(model: str | None, backbone: str | None, bi: Encoder | None) ->
     return models.ColBERT.from_biencoder(named(backbone) if bi is None else bi)
 
 
-def load_reranker(model: str) -> Reranker:
-    """Return a cross-encoder."""
+def load_reranker(model: str | None) -> Reranker:
+    """Return a cross-encoder; None is the one that comes along."""
     from tercet import models
 
     return models.CrossEncoder(named(model))
 
 
+def loaded(retriever: Retriever, *, quiet: bool = False) -> Retriever:
+    """Load the model of an index now, which takes seconds, and say so on a terminal."""
+    from tercet.progress import saying
+
+    with saying(f"loading {retriever.manifest.encoder.get('name', 'the model')}", quiet=quiet):
+        _ = retriever.encoder
+    return retriever
+
+
 def named(model: str | None) -> str | None:
-    """Return a directory as its absolute path: it is recorded, and looked for again from anywhere."""
+    """Return a directory as its absolute path: it is recorded, and looked for again from anywhere.
+
+    Raises:
+        ValueError: an empty name, as of a shell variable that is not set.
+    """
+    if model == "":
+        raise ValueError("expected the name of a model, or a directory, got an empty one")
     return os.path.abspath(model) if model is not None and os.path.isdir(model) else model
 
 

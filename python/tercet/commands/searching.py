@@ -28,7 +28,9 @@ def add(commands: Any) -> None:
     search.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default 10)")
     search.add_argument("--json", action="store_true", help="one object per line")
     search.add_argument("--explain", action="store_true", help="which tokens matched (indexes of kind multi)")
-    search.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    search.add_argument(
+        "--rerank", metavar="MODEL", help="a cross-encoder, name or path (tercet-rerank-mini comes along)"
+    )
     search.add_argument(
         "--depth", type=positive, default=100, metavar="N", help="how many it reads (default 100)"
     )
@@ -43,12 +45,18 @@ def add(commands: Any) -> None:
 
 
 def _search(args: argparse.Namespace) -> int:
+    from tercet.progress import saying
     from tercet.retriever import Retriever
 
     with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
+        if not len(retriever):
+            print(f"no documents in {args.index}")
+            return 0
         reranker = None
         if args.rerank is not None:
-            reranker = loading.load_reranker(args.rerank)
+            with saying(f"loading {args.rerank}"):
+                reranker = loading.load_reranker(args.rerank)
+        loading.loaded(retriever)
         results = retriever.search(args.query, args.k, rerank=reranker, depth=args.depth)
         reasons = [retriever.explain(args.query, r.id) if args.explain else [] for r in results]
     for rank, (result, matches) in enumerate(zip(results, reasons, strict=True), 1):
@@ -76,10 +84,13 @@ def _show(rank: int, result: Result, matches: list[TokenMatch]) -> None:
 
 def _explain(args: argparse.Namespace) -> int:
     from tercet.explain import explanation_table
+    from tercet.progress import saying
     from tercet.retriever import Retriever
 
     with contextlib.redirect_stdout(sys.stderr), Retriever.open(args.index) as retriever:
-        explanation = retriever.explanation(args.query, loading.id_in(retriever, args.id))
+        id = loading.id_in(retriever, args.id)
+        with saying(f"loading {retriever.manifest.encoder.get('name')}"):
+            explanation = retriever.explanation(args.query, id)  # which loads it if there is what to explain
     if args.png is not None:
         from tercet.heatmap import heat_map
 

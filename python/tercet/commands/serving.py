@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     mcp.add_argument(
         "--about", metavar="TEXT", default="", help="what the documents are about, for the model"
     )
-    mcp.add_argument("--rerank", metavar="MODEL", help="a cross-encoder, name or path")
+    mcp.add_argument(
+        "--rerank", metavar="MODEL", help="a cross-encoder, name or path (tercet-rerank-mini comes along)"
+    )
     mcp.add_argument(
         "--depth", type=positive, default=100, metavar="N", help="how many it reads (default 100)"
     )
@@ -40,7 +42,7 @@ def _mcp(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the protocol's
             retriever = stack.enter_context(Retriever.open(args.index))
-            _ = retriever.encoder  # loaded before a query waits for it
+            loading.loaded(retriever)  # before a query waits for it
             reranker = None if args.rerank is None else loading.load_reranker(args.rerank)
             server = make_server(retriever, about=args.about, rerank=reranker, depth=args.depth)
         server.run("stdio")

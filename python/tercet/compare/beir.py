@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tercet.documents import Document
+from tercet.documents import Document, text_field
 from tercet.jsonl import numbered, open_text
 from tercet.judged import JudgedCollection
+from tercet.wording import number_of
 
 __all__ = ["Folder", "read_folder"]
 
@@ -45,7 +46,7 @@ def read_folder(folder: Path, *, split: str = "test", limit_queries: int | None 
     """
     documents, empty = _documents(_file(folder, "corpus.jsonl"))
     texts = _queries(_file(folder, "queries.jsonl"))
-    grades = _grades(_file(folder, f"qrels/{split}.tsv"), set(texts))
+    grades = _grades(_judgements(folder, split), set(texts))
     counted = {query: of for query, of in grades.items() if max(of.values()) > 0}
     chosen = [query for query in texts if query in counted][:limit_queries]
     if not chosen:
@@ -59,7 +60,7 @@ def read_folder(folder: Path, *, split: str = "test", limit_queries: int | None 
         (len(grades) - len(counted), "query", "not counted, without a relevant document"),
         (len(counted) - len(chosen), "query", f"not counted, beyond the first {len(chosen):,}"),
     )
-    notes = [f"{why}: {_number(count, what)}" for count, what, why in left_out if count]
+    notes = [f"{why}: {number_of(count, what)}" for count, what, why in left_out if count]
     name = folder.resolve().name
     kept = {query: texts[query] for query in chosen}
     return Folder(name, JudgedCollection(documents, kept, {q: counted[q] for q in chosen}), notes)
@@ -72,6 +73,14 @@ def _file(folder: Path, name: str) -> str:
     raise FileNotFoundError(
         f"{folder / name}: no such file (nor {Path(name).name}.gz): a collection in BEIR's layout has it"
     )
+
+
+def _judgements(folder: Path, split: str) -> str:
+    try:
+        return _file(folder, f"qrels/{split}.tsv")
+    except FileNotFoundError as e:
+        splits = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+        raise FileNotFoundError(f"{e}; its splits are {', '.join(splits)}" if splits else str(e)) from None
 
 
 def _documents(name: str) -> tuple[list[Document], int]:
@@ -109,7 +118,7 @@ def _records(name: str) -> Iterator[tuple[str, str, str]]:
             if id in first:
                 raise ValueError(f"{where}: id {id!r} was given before, on line {first[id]}")
             first[id] = number
-            yield id, _field(item, "title", where), _field(item, "text", where)
+            yield id, _field(item, "title", where), _field(item, text_field(item), where)
 
 
 def _field(item: dict[str, Any], key: str, where: str) -> str:
@@ -144,11 +153,6 @@ def _lines(name: str) -> Iterator[tuple[int, str]]:
             yield from enumerate(lines, 1)
     except UnicodeDecodeError as e:
         raise ValueError(f"{name}: not UTF-8: {e}") from None
-
-
-def _number(count: int, what: str) -> str:
-    plural = "queries" if what == "query" else f"{what}s"
-    return f"{count:,} {what if count == 1 else plural}"
 
 
 def _is_integer(text: str) -> bool:

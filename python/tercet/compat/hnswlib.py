@@ -136,7 +136,8 @@ class Index(Store):
         try:
             rows = self._ready().get(labels) if len(labels) else np.empty(0, np.float32)
         except KeyError as e:
-            raise RuntimeError(f"Label not found: {e}") from None
+            _, _, missing = str(e.args[0]).rpartition(": ")  # and str of a KeyError has quotes around it
+            raise RuntimeError(f"Label not found: {missing}") from None
         return rows if return_type == "numpy" else rows.tolist()
 
     def mark_deleted(self, label: int) -> None:
