@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tercet.unicode import unicode_fault
+
 __all__ = [
     "CHUNK",
     "Document",
@@ -114,10 +116,8 @@ def parse(item: Any, place: int, number: int) -> Document:
     document = Document(identifier, title or "", text or "", fields)
     if not document.content:
         raise ValueError(f"document {identifier!r} (number {place}) has no text; its fields: {_names(item)}")
-    try:
-        f"{identifier}{document.content}".encode()
-    except UnicodeEncodeError as e:
-        raise ValueError(f"document {identifier!r} (number {place}) is not valid Unicode: {e}") from None
+    if fault := unicode_fault(str(identifier)) or unicode_fault(document.content):
+        raise ValueError(f"document {identifier!r} (number {place}) is not valid Unicode: {fault}")
     check_metadata(fields, f"document {identifier!r}")
     return document
 
@@ -216,7 +216,9 @@ class DocumentStore:
 
     def keys(self, ids: Sequence[int | str]) -> list[tuple[int, int | str]]:
         """Return ``(key, id)`` of every row that has one of the ids, current or not."""
-        return list(self._select("SELECT key, id FROM documents WHERE id IN", ids))
+        # A string that UTF-8 cannot hold is the id of no document, and SQLite would refuse it
+        known = [id for id in ids if not isinstance(id, str) or unicode_fault(id) is None]
+        return list(self._select("SELECT key, id FROM documents WHERE id IN", known))
 
     def next_number(self) -> int:
         """Return one more than the largest int id, 0 if there is none."""
