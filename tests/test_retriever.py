@@ -272,6 +272,18 @@ def test_explain_adds_up_to_the_score(tmp_path: Path) -> None:
             r.explain("dogs", "nobody")
 
 
+def test_what_no_id_can_be_is_an_unknown_one(tmp_path: Path) -> None:
+    with make(tmp_path / "x") as r:
+        before = contents(r)
+        assert "\ud800" not in r
+        for call in (r.get, r.remove, lambda id: r.remove(["cats", id])):
+            with pytest.raises(KeyError, match="ud800"):
+                call("\ud800")
+        assert r.search("cat", filter=["\ud800"]) == []
+        assert [hit.id for hit in r.search("cat", filter=["\ud800", "cats"])] == ["cats"]
+        assert contents(r) == before
+
+
 def test_explain_needs_tokens(tmp_path: Path) -> None:
     with make(tmp_path / "x") as r, pytest.raises(ValueError, match="'multi'"):
         r.explain("cats", "cats")
@@ -308,7 +320,8 @@ def test_explain_needs_tokens(tmp_path: Path) -> None:
             ValueError,
             "document 1: id 'x' was given before",
         ),
-        (["ok", "\ud800"], ValueError, "not valid Unicode"),
+        (["ok", "\ud800"], ValueError, r"document \d+ \(the 2nd\) is not valid Unicode: .*position 0"),
+        ([{"_id": "\ud800", "text": "x"}], ValueError, r"document '\\ud800' .*not valid Unicode"),
     ],
 )
 def test_refused_documents_change_nothing(

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tercet.unicode import unicode_fault
+
 __all__ = [
     "CHUNK",
     "Document",
@@ -125,10 +127,8 @@ def parse(item: Any, place: int, number: int) -> Document:
         if not has_text:  # as where a file calls it otherwise
             raise ValueError(f"{named} has no text; its fields: {_names(item)}")
         raise EmptyTextError(f"{named}: its text is empty")
-    try:
-        f"{identifier}{document.content}".encode()
-    except UnicodeEncodeError as e:
-        raise ValueError(f"{named} is not valid Unicode: {e}") from None
+    if fault := unicode_fault(str(identifier)) or unicode_fault(document.content):
+        raise ValueError(f"{named} is not valid Unicode: {fault}")
     check_metadata(fields, f"document {identifier!r}")
     return document
 
@@ -237,7 +237,9 @@ class DocumentStore:
 
     def keys(self, ids: Sequence[int | str]) -> list[tuple[int, int | str]]:
         """Return ``(key, id)`` of every row that has one of the ids, current or not."""
-        return list(self._select("SELECT key, id FROM documents WHERE id IN", ids))
+        # A string that UTF-8 cannot hold is the id of no document, and SQLite would refuse it
+        known = [id for id in ids if not isinstance(id, str) or unicode_fault(id) is None]
+        return list(self._select("SELECT key, id FROM documents WHERE id IN", known))
 
     def next_number(self) -> int:
         """Return one more than the largest int id, 0 if there is none."""

@@ -256,17 +256,36 @@ def test_two_labels_prompts_and_activations(tmp_path):
         CrossEncoder(path, backend="torch", device="cpu", precision="float32"),
     )
     np.testing.assert_allclose(ours.score("hello", toy.PAIRED), theirs.score("hello", toy.PAIRED), atol=1e-5)
-    one = exported_classifier(toy.cross_encoder(tmp_path / "one"), tmp_path / "prompted")
-    plain = CrossEncoder(one, backend="onnx").score("search hello", toy.PAIRED)
+    source = toy.cross_encoder(tmp_path / "one")
+    one = exported_classifier(source, tmp_path / "prompted")
     described = {
         "prompts": {"ask": "search "},
         "default_prompt_name": "ask",
         "activation_fn": "torch.nn.Tanh",
+        "model_type": "CrossEncoder",
     }
-    toy.write_json(one / "config_sentence_transformers.json", described)
-    np.testing.assert_allclose(CrossEncoder(one, backend="onnx").score("hello", toy.PAIRED), plain, atol=1e-6)
-    tanh = CrossEncoder(one, backend="onnx", activation="model").score("hello", toy.PAIRED)
+    transformer = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+
+    def scores(activation: str) -> np.ndarray:
+        for path in (source, one):
+            toy.write_json(path / "config_sentence_transformers.json", described)
+        ours, theirs = (
+            CrossEncoder(one, backend="onnx", activation=activation).score("hello", toy.PAIRED),
+            CrossEncoder(
+                source, backend="torch", device="cpu", precision="float32", activation=activation
+            ).score("hello", toy.PAIRED),
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        return ours
+
+    alone = scores("model")  # without modules.json these are not read
+    for path in (source, one):
+        toy.write_json(path / "modules.json", [transformer])
+        toy.write_json(path / "sentence_bert_config.json", {"transformer_task": "sequence-classification"})
+    plain = CrossEncoder(one, backend="onnx").score("hello", toy.PAIRED)
+    tanh = scores("model")
     np.testing.assert_allclose(tanh, np.tanh(np.log(plain / (1 - plain))), atol=1e-4)
+    assert np.abs(alone - plain).max() > 1e-3  # the prompt
     described["activation_fn"] = "torch.nn.SELU"
     toy.write_json(one / "config_sentence_transformers.json", described)
     with pytest.raises(ValueError, match=r"expected an activation of .*Tanh.*got 'torch.nn.SELU'"):

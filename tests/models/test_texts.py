@@ -54,6 +54,29 @@ def test_an_item_that_is_no_text_is_named(bi, colbert, reranker, wrong):
             call(["fine", wrong])
 
 
+def test_an_item_that_is_no_unicode_is_named(bi, colbert, reranker):
+    wrong = "b\ud800"
+    for call in (
+        bi.encode_query,
+        bi.encode_document,
+        bi.encode_both,
+        colbert.encode_document,
+        lambda texts: reranker.score("q", texts),
+        lambda texts: reranker.rank("q", texts),
+    ):
+        with pytest.raises(ValueError, match=r"^texts\[1\]: not valid Unicode: .*position 1: surrogates"):
+            call(["fine, \u00fc \U0001f600", wrong])
+    for call, name in (
+        (lambda: bi.encode_query(wrong), "texts"),
+        (lambda: colbert.tokens(wrong), "text"),
+        (lambda: reranker.score(wrong, ["fine"]), "query"),
+        (lambda: reranker.predict([("fine", "fine"), ("fine", wrong)]), r"documents\[1\]"),
+        (lambda: reranker.predict([(wrong, "fine")]), r"queries\[0\]"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: not valid Unicode"):
+            call()
+
+
 def test_progress_goes_to_stderr_and_only_when_wanted(bi, colbert, reranker, capsys):
     texts = ["hello"] * 300  # many, but stderr is no terminal here
     for call in (bi.encode_document, colbert.encode_document, lambda t, **k: reranker.score("q", t, **k)):

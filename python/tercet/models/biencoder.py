@@ -122,6 +122,7 @@ class BiEncoder:
 
         Raises:
             TypeError: an item is no ``str``; names its index and type.
+            ValueError: an item is not valid Unicode; names its index.
         """
         return self._encode("query", texts, progress)
 
@@ -145,7 +146,7 @@ class BiEncoder:
 
         Raises:
             TypeError: an item is no ``str``; names its index and type.
-            ValueError: the model pools no token vectors.
+            ValueError: the model pools no token vectors, or an item is not valid Unicode.
         """
         listed = check_texts(texts)
         vectors = np.empty((len(listed), self.dim), np.float32)

@@ -13,7 +13,7 @@ from tercet.models.backend import Backend, Task, TokenRunner
 from tercet.models.biencoder import BiEncoder
 from tercet.models.opening import token_runner
 from tercet.models.precision import Precision
-from tercet.models.texts import check_texts, progress_bar, slabs
+from tercet.models.texts import check_text, check_texts, progress_bar, slabs
 from tercet.models.tokenrows import TokenRows
 from tercet.scoring import maxsim
 from tercet.types import TokenVectors
@@ -145,6 +145,7 @@ class ColBERT:
 
         Raises:
             TypeError: an item is no ``str``; names its index and type.
+            ValueError: an item is not valid Unicode; names its index.
         """
         return self._encode("query", texts, progress)
 
@@ -174,10 +175,10 @@ class ColBERT:
 
         Raises:
             TypeError: ``text`` is no ``str``.
-            ValueError: an unknown kind, or a model that pools tokens, so that a row is no token.
+            ValueError: an unknown kind, a text that is not valid Unicode, or a model that pools tokens, so
+                that a row is no token.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text: expected str, got {type(text).__name__}")
+        check_text(text, "text")
         if kind not in ("query", "document"):
             raise ValueError(f"kind: expected 'query' or 'document', got {kind!r}")
         return self._runner.tokens(text, kind)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tercet.models.backend import Backend, PairRunner, checked_length
 from tercet.models.opening import pair_runner
 from tercet.models.precision import Precision
-from tercet.models.texts import batches, check_texts, progress_bar, slabs
+from tercet.models.texts import batches, check_text, check_texts, progress_bar, slabs
 
 __all__ = ["CrossEncoder"]
 
@@ -120,10 +120,10 @@ class CrossEncoder:
 
         Raises:
             TypeError: an item is no ``str``; names its index and type.
-            ValueError: the query alone fills the window, or a score is not finite.
+            ValueError: the query alone fills the window, an item is not valid Unicode, or a score is not
+                finite.
         """
-        if not isinstance(query, str):
-            raise TypeError(f"query: expected str, got {type(query).__name__}")
+        check_text(query, "query")
         listed = check_texts(texts)
         return self._scores([query] * len(listed), listed, progress)
 

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["batches", "check_texts", "default_budget", "progress_bar", "slabs"]
+from tercet.unicode import unicode_fault
+
+__all__ = ["batches", "check_text", "check_texts", "default_budget", "progress_bar", "slabs"]
 
 _MANY = 256  # texts; fewer are done before anybody reads a bar
 
@@ -19,21 +21,32 @@ _MANY = 256  # texts; fewer are done before anybody reads a bar
 _THREAD_BUDGET, _MOST_THREADS, _ACCELERATOR_BUDGET = 1024, 8, 32768
 
 
+def check_text(text: object, name: str) -> str:
+    """Return a text as it was given.
+
+    Raises:
+        TypeError: no ``str``.
+        ValueError: not valid Unicode, which no tokenizer takes.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: expected str, got {type(text).__name__}")
+    if fault := unicode_fault(text):
+        raise ValueError(f"{name}: not valid Unicode: {fault}")
+    return text
+
+
 def check_texts(texts: str | Iterable[str], name: str = "texts") -> list[str]:
     """Return the texts as a list; a single ``str`` is a batch of one.
 
     Raises:
         TypeError: not texts at all, or an item that is no ``str``, named by its index and type.
+        ValueError: an item that is not valid Unicode, named by its index.
     """
     if isinstance(texts, str):
-        return [texts]
+        return [check_text(texts, name)]
     if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Iterable):
         raise TypeError(f"{name}: expected str or a sequence of str, got {type(texts).__name__}")
-    listed = list(texts)
-    for i, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise TypeError(f"{name}[{i}]: expected str, got {type(text).__name__}")
-    return listed
+    return [check_text(text, f"{name}[{i}]") for i, text in enumerate(texts)]
 
 
 def slabs(texts: Sequence[str], *, most: int, characters: int) -> Iterator[slice]:

@@ -34,9 +34,9 @@ class Checkpoint:
         graph: the ONNX file.
         tokenizer: ``tokenizer.json``.
         config: of ``config.json``.
-        token_names: of ``tokenizer_config.json``: special tokens and ``model_max_length``.
-        transformer: of ``sentence_bert_config.json``.
-        described: of ``config_sentence_transformers.json``.
+        token_names: of ``tokenizer_config.json``: special tokens and settings of the tokenizer.
+        transformer: of ``sentence_bert_config.json``; empty without a ``modules.json``.
+        described: of ``config_sentence_transformers.json``; empty without a ``modules.json``.
         modules: what follows the transformer; None without a ``modules.json``.
     """
 
@@ -104,8 +104,9 @@ def read_checkpoint(root: Path, file: str | None) -> Checkpoint:
         tokenizer=_found(graph.parent, base, ("tokenizer.json",)),
         config=config,
         token_names=_token_names(base),
-        transformer=_read(base / "sentence_bert_config.json", dict) or {},
-        described=_read(root / "config_sentence_transformers.json", dict) or {},
+        # Without modules.json sentence-transformers takes a directory for one of transformers alone
+        transformer={} if modules is None else _read(base / "sentence_bert_config.json", dict) or {},
+        described={} if modules is None else _read(root / "config_sentence_transformers.json", dict) or {},
         modules=modules,
     )
 

@@ -63,6 +63,21 @@ class Head:
         """Add a step on token vectors, or on pooled ones."""
         (self._on_tokens if to_tokens else self._on_vectors).append(step)
 
+    def truncate(self, checkpoint: Checkpoint) -> None:
+        """Keep as many of the first dimensions of a pooled vector as a checkpoint says, if it does.
+
+        Raises:
+            ValueError: that is no positive number.
+        """
+        dim = checkpoint.described.get("truncate_dim")
+        if dim is None:
+            return
+        if not isinstance(dim, int) or dim < 1:
+            path = checkpoint.root / "config_sentence_transformers.json"
+            raise ValueError(f"{path}: truncate_dim: expected a positive number, got {dim!r}")
+        self.record.append(["truncate_dim", dim])
+        self.append(lambda rows: rows[:, :dim], to_tokens=False)
+
     def tokens(self, hidden: Rows) -> Rows:
         """Return ``float32[..., dim]`` of what the transformer gave, ``[..., hidden]``."""
         for step in self._on_tokens:

@@ -78,6 +78,7 @@ class OnnxVectors(_Transformer):
             raise ValueError(f"{model.name}: expected a model that pools tokens, found modules {found}")
         marking = Marking(model, checked_length(max_length, model.checkpoint.max_length))
         graph = model.graph("last_hidden_state", "token_embeddings", axes=3)
+        head.truncate(model.checkpoint)
         super().__init__(model, graph, head, marking)
         one = np.zeros((1, 1, self._tokens_dim), np.float32)
         self.dim = head.pool(one, np.ones((1, 1), bool)).shape[1]
@@ -186,10 +187,15 @@ class OnnxPairs(_OnnxRunner):
                 f"{model.name}: expected a *ForSequenceClassification export, found architectures "
                 f"{architectures}" + (f" and modules {kinds}" if kinds else "")
             )
+        described = checkpoint.described
+        if checkpoint.modules is not None and described.get("model_type") != "CrossEncoder":
+            raise ValueError(
+                f"{model.name}: expected model_type 'CrossEncoder' in config_sentence_transformers.json, "
+                f"beside a modules.json, got {described.get('model_type')!r}"
+            )
         super().__init__(model, model.graph("logits", axes=2))
         self.labels = self._graph.width
         self.max_length = checkpoint.max_length
-        described = checkpoint.described
         self._prompt = str((described.get("prompts") or {}).get(described.get("default_prompt_name")) or "")
 
     def inference(self) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tercet.models.backend import Columns
 from tercet.models.onnx.checkpoint import Checkpoint
+from tercet.models.onnx.token_settings import TokenSettings
 
 __all__ = ["TextTokenizer"]
 
@@ -19,7 +20,7 @@ class TextTokenizer:
     at once: there is one for each limit.
 
     Raises:
-        ValueError: a damaged ``tokenizer.json``; names it.
+        ValueError: a damaged ``tokenizer.json``, or a setting beside it that is not supported; names it.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -27,16 +28,17 @@ class TextTokenizer:
         self._lower = bool(checkpoint.transformer.get("do_lower_case"))
         self._names = checkpoint.token_names
         self._pad_id = checkpoint.config.get("pad_token_id")
+        self._settings = TokenSettings(checkpoint)
         self._limited: dict[tuple[int | None, str], Any] = {}
         self._whole = self._load(None, "longest_first")
 
     def encode(self, texts: Sequence[str], limit: int | None) -> Columns:
         """Return the tokens of each text, the special ones with them, at most ``limit``."""
-        return _columns(self._with(limit, "longest_first").encode_batch(list(texts)))
+        return self._columns(self._with(limit, "longest_first").encode_batch(list(texts)))
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]], limit: int | None) -> Columns:
         """Return the tokens of each pair; only the second text is cut to fit."""
-        return _columns(self._with(limit, "only_second").encode_batch(list(pairs)))
+        return self._columns(self._with(limit, "only_second").encode_batch(list(pairs)))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens each text has, without special ones."""
@@ -85,19 +87,22 @@ class TextTokenizer:
             tokenizer = Tokenizer.from_file(str(self._path))
         except Exception as e:  # the library raises that very class
             raise ValueError(f"{self._path}: no tokenizer: {e}") from e
+        side = self._settings.cut_side(tokenizer.truncation)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         if limit is not None:
-            tokenizer.enable_truncation(limit, strategy=strategy)
+            tokenizer.enable_truncation(limit, strategy=strategy, direction=side)
+        tokenizer.normalizer = self._settings.normalizer(tokenizer.normalizer)
         if self._lower:
             own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
         return tokenizer
 
-
-def _columns(encodings: list[Any]) -> Columns:
-    return {
-        "input_ids": [e.ids for e in encodings],
-        "attention_mask": [e.attention_mask for e in encodings],
-        "token_type_ids": [e.type_ids for e in encodings],
-    }
+    def _columns(self, encodings: list[Any]) -> Columns:
+        typed = self._settings.typed
+        return {
+            "input_ids": [e.ids for e in encodings],
+            "attention_mask": [e.attention_mask for e in encodings],
+            # What a model that is not told them takes instead
+            "token_type_ids": [e.type_ids if typed else [0] * len(e.ids) for e in encodings],
+        }
