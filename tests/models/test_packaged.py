@@ -16,6 +16,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tercet.models import ColBERT, CrossEncoder
+from tercet.models.first_token import read_at_the_first_token
 from tercet.models.loading import packaged_model
 from tercet.models.packaged import COLBERT, RERANKER, colbert, cross_encoder, home, read_trained
 
@@ -70,6 +71,12 @@ def test_reranker_is_the_backbone_and_the_updates(reranker):
     for parameter, values in loaded.items():
         if parameter.removesuffix(".weight") not in changed and not parameter.startswith("pooler."):
             np.testing.assert_array_equal(values, base[parameter])
+
+
+def test_reranker_takes_the_short_way(reranker):
+    """Hooks that a library leaves behind, say, would close it in silence."""
+    reranker.score("a", ["b"])
+    assert len(read_at_the_first_token(reranker.model.transformers_model)) == 2
 
 
 def test_colbert_saved_is_a_checkpoint_of_sentence_transformers(late, tmp_path):
