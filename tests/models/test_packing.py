@@ -56,6 +56,17 @@ def test_a_shared_weight_keeps_the_bias_of_each_layer():
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_many_rows_are_by_the_packed_form_at_once():
+    layer = torch.nn.Linear(48, 80)
+    with torch.inference_mode(), PackedWeights(torch.float32) as mode:
+        layer(torch.randn(3, 341, 48))
+        assert not mode._packed
+        other, rows = torch.nn.Linear(48, 80), torch.randn(4, 256, 48)
+        made = other(rows)
+        assert len(mode._packed) == 1
+    torch.testing.assert_close(made, other(rows), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(5, 48), (3, 7, 48), (1, 1, 48), (0, 48)])
 def test_shapes_stay(shape):
     layer, rows = torch.nn.Linear(48, 33), torch.randn(shape)

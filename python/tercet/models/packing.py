@@ -15,6 +15,7 @@ from tercet.models.attention import attention
 __all__ = ["PackedWeights", "can_pack"]
 
 _ROWS = 2048  # of a product that the layout is chosen for, about a batch
+_MANY = 1024  # rows of a product for which packing costs no more than going without
 
 
 def can_pack(model: Any) -> bool:
@@ -26,12 +27,12 @@ def can_pack(model: Any) -> bool:
 
 
 class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
-    """Within it, a weight that comes a second time is packed, and oneDNN multiplies with it.
+    """Within it, a weight that meets many rows, or comes a second time, is packed for oneDNN's products.
 
     torch gives products of float32 to MKL and those of bfloat16 to oneDNN, which arrange the weight anew each
-    time. Packing takes as long as a few rows, so the first batch goes without. It is done in every call, as
-    autocast rounds weights in every call: nothing is kept that could differ from the model. Attention in
-    bfloat16 goes by :func:`tercet.models.attention.attention`.
+    time. Packing takes as long as a few hundred rows, so a first batch that is small goes without. It is done
+    in every call, as autocast rounds weights in every call: nothing is kept that could differ from the model.
+    Attention in bfloat16 goes by :func:`tercet.models.attention.attention`.
 
     Measured and lost: torch's dynamic int8, with one scale for a batch, takes a fifth less time than bfloat16
     and brings vaswani reranked from nDCG@10 0.490 to 0.478 (by hand).
@@ -59,11 +60,12 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
             rows, weight, bias = args
             if rows.dim() == 3 and id(weight) in self._first_token:
                 rows = rows[:, :1]
-            if id(weight) in self._seen:
+            again = id(weight) in self._seen
+            self._seen[id(weight)] = weight
+            if again or rows.numel() >= _MANY * rows.shape[-1]:
                 operator = torch.ops.mkldnn._linear_pointwise
                 added = None if bias is None else bias.to(self._dtype)
                 return operator(rows.to(self._dtype), self._pack(weight), added, "none", [], "")
-            self._seen[id(weight)] = weight
             return func(rows, weight, bias)
         if func is scaled_dot_product_attention and self._dtype == torch.bfloat16:
             made = attention(*args, **kwargs or {})
