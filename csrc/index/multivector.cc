@@ -84,8 +84,8 @@ double MultiVectorIndex::mean_residual() const {
 }
 
 float MultiVectorIndex::limit() const {
-  return std::min(
-      {kMaxScored, store_.codec().max_magnitude(), residual_ ? kMaxClusterMagnitude : kMaxScored});
+  static_assert(kMaxScored <= kMaxClusterMagnitude);  // more could not be assigned to centroids
+  return std::min(kMaxScored, store_.codec().max_magnitude());
 }
 
 size_t MultiVectorIndex::num_centroids() const {
