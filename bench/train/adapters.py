@@ -1,54 +1,46 @@
-"""What both recipes read and write: groups, the backbone with low-rank updates, what was trained."""
+"""Low-rank updates of an encoder's linear layers (LoRA, Hu et al. 2021), under the names of the package."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from torch.nn.utils import parametrize
 from transformers import AutoTokenizer, BertModel
 
-from tercet.models.loading import packaged_model
-
-LINEAR = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
-
-
-def backbone(rank: int, seed: int) -> tuple[Any, Any]:
-    """Return the packaged encoder, frozen but for updates of a rank to train, and its tokenizer."""
-    torch.manual_seed(seed)
-    model = BertModel.from_pretrained(packaged_model(), dtype=torch.float32)
-    settings = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=LINEAR)
-    return get_peft_model(model, settings), AutoTokenizer.from_pretrained(packaged_model())
+SCALE = 2.0  # of an update, as in tercet.models.packaged
+LINEAR = (".query", ".key", ".value", ".dense")
 
 
-def read_groups(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+class LowRank(torch.nn.Module):
+    """A bfloat16 weight plus ``SCALE * lora_B @ lora_A`` of float32."""
+
+    def __init__(self, weight: torch.Tensor, rank: int) -> None:
+        super().__init__()
+        out, inner = weight.shape
+        self.lora_A = torch.nn.Parameter(torch.empty(rank, inner))
+        self.lora_B = torch.nn.Parameter(torch.zeros(out, rank))
+        torch.nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return (weight + SCALE * (self.lora_B @ self.lora_A)).to(weight.dtype)
 
 
-def updates(model: Any) -> list[Any]:
-    return [p for p in model.parameters() if p.requires_grad]
+def backbone(folder: str | Path, rank: int) -> tuple[Any, Any]:
+    """Return an encoder in bfloat16, frozen but for updates of a rank to train, and its tokenizer."""
+    model = BertModel.from_pretrained(folder, dtype=torch.bfloat16)
+    model.requires_grad_(False)
+    for name, module in list(model.encoder.named_modules()):
+        if rank and isinstance(module, torch.nn.Linear) and name.endswith(LINEAR):
+            parametrize.register_parametrization(module, "weight", LowRank(module.weight, rank))
+    return model, AutoTokenizer.from_pretrained(folder)
 
 
-def save(path: Path, tensors: dict[str, Any], about: dict[str, Any]) -> None:
-    """Write what was trained, updates under peft's names, and a record of the run."""
-    from safetensors.torch import save_file
-
-    path.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.detach().contiguous() for n, t in tensors.items()}, path / "trained.safetensors")
-    (path / "run.json").write_text(json.dumps(about, indent=2))
-
-
-def resume(path: Path, model: Any, head: Any) -> None:
-    """Take what :func:`save` wrote for the updates of a model, and for the parts of a head."""
-    from safetensors.torch import load_file
-
-    trained = load_file(path / "trained.safetensors")
-    for module in (model, head):
-        own = {name: tensor for name, tensor in trained.items() if name in module.state_dict()}
-        module.load_state_dict(own, strict=False)
-        trained = {name: tensor for name, tensor in trained.items() if name not in own}
-    if trained:
-        raise ValueError(f"{path}: nothing here is called {sorted(trained)[:3]}")
+def updates(model: Any) -> dict[str, torch.nn.Parameter]:
+    """Return what is trained of a model, by the names of the package."""
+    return {
+        "backbone." + name.replace("parametrizations.weight.0.", ""): parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }

@@ -1,154 +1,148 @@
-"""Train a head on the token vectors of the packaged bi-encoder, for late interaction.
+"""Train a ColBERT on the packaged bi-encoder: updates of a low rank, and a head on its token vectors.
 
-    python bench/train/colbert.py GROUPS.jsonl OUT [--steps 1200] [--dim 128] [--threads 1]
+    python bench/train/colbert.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 3300] [--rank 12]
 
-The backbone stays as it is, so every text is encoded once. A query's answers and near misses are ranked as
-a list: cross-entropy between the softmax of their MaxSim and that of what the teacher of groups.py thinks.
+A query's list is ranked as a list: cross-entropy between the softmax of its MaxSim and that of what the
+teacher of teacher.py thinks, with what is known to answer it a bit above.
 
 The head is ``W x + b + V gelu(U x + c)``. W starts as the directions of largest variance around the mean,
-their spread partly evened out, V as 0.
-
-Measured by hand, mean nDCG@10 of 200 development queries of nfcorpus, 200 of pubmedqa and the judged ones
-of medquad, in 128 dimensions, where the untrained token vectors have 0.666 in their 384 and 0.648 as the
-head starts: 0.657 with W and b alone, 0.663 with all of it. Lost before: low-rank updates of the backbone
-with the untrained MaxSim as the teacher (nfcorpus 0.346, the head 0.355); telling the answer from those of
-other queries of the batch, as most recipes do (a title and its abstract are so easy to tell that the model
-forgets what texts are about); layers 3, 4 or 5 in place of the last (nfcorpus 0.304 to 0.316); queries with
-4 to 16 [MASK] tokens, untrained.
+their spread partly evened out, V as 0. Punctuation of documents is left out, as it will be.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from adapters import read_groups
+from adapters import backbone, updates
+from development import judged
+from encoders import maxsim
+from lists import Batch, Lists, padded, tokenised
 from loop import learn
-from transformers import AutoTokenizer, BertModel
 
-from tercet.models.loading import packaged_model
-
-TEACHER = 0.7  # of standard deviations, to make them a logit
+TEMPERATURE = 1.0  # of the teacher's standard deviations, to make them a logit
 SCALE = 30.0  # at first, of the mean cosine of a query's tokens, to make it a logit
 QUERY_TOKENS, DOCUMENT_TOKENS = 48, 160
-BUDGET = 4096  # tokens that go through the backbone together
-
-
-class Encoded(NamedTuple):
-    """Hidden states of texts one after the other, float16 ``[tokens, hidden]``, and where each begins."""
-
-    values: torch.Tensor
-    offsets: np.ndarray
-
-    def rows(self, texts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ``[tokens, hidden]`` of some texts and the mask ``[texts, longest]`` of where they go."""
-        lengths = torch.tensor([int(self.offsets[i + 1] - self.offsets[i]) for i in texts])
-        held = torch.arange(int(lengths.max())) < lengths[:, None]
-        return torch.cat([self.values[self.offsets[i] : self.offsets[i + 1]] for i in texts]).float(), held
-
-
-@torch.inference_mode()
-def encoded(texts: list[str], most: int) -> Encoded:
-    tokenizer = AutoTokenizer.from_pretrained(packaged_model())
-    model = BertModel.from_pretrained(packaged_model(), dtype=torch.float32)
-    ids = tokenizer(texts, truncation=True, max_length=most)["input_ids"]
-    offsets = np.cumsum([0, *map(len, ids)])
-    values = torch.empty(int(offsets[-1]), model.config.hidden_size, dtype=torch.float16)
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    while order:
-        count = max(1, BUDGET // len(ids[order[0]]))
-        chosen, order = order[:count], order[count:]
-        inputs = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, return_tensors="pt")
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = model(**inputs).last_hidden_state
-        for row, i in zip(hidden, chosen, strict=True):
-            values[offsets[i] : offsets[i + 1]] = row[: len(ids[i])]
-    return Encoded(values, offsets)
+JUDGED_TOKENS = 256
+Vectors = tuple[torch.Tensor, torch.Tensor]  # [texts, longest, dim], and where there are any
 
 
 class Head(torch.nn.Module):
-    def __init__(self, sample: torch.Tensor, dim: int) -> None:
+    def __init__(self, width: int, dim: int) -> None:
         super().__init__()
-        width = sample.shape[1]
         self.projection = torch.nn.Linear(width, dim)
         self.up, self.down = torch.nn.Linear(width, width), torch.nn.Linear(width, dim, bias=False)
         torch.nn.init.zeros_(self.down.weight)
+
+    @torch.no_grad()
+    def start(self, sample: torch.Tensor) -> None:
+        """Take the directions of largest variance of ``[tokens, width]``."""
         mean = sample.mean(0)
         moments, axes = torch.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
+        dim = len(self.projection.weight)
         weight = (axes[:, -dim:] * moments[-dim:] ** -0.25).T
-        self.projection.weight.data.copy_(weight)
-        self.projection.bias.data.copy_(-weight @ mean)
+        self.projection.weight.copy_(weight)
+        self.projection.bias.copy_(-weight @ mean)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            made = self.projection(hidden) + self.down(F.gelu(self.up(hidden)))
+        made = self.projection(hidden) + self.down(F.gelu(self.up(hidden)))
         return F.normalize(made.float(), dim=-1)
 
-    def padded(self, texts: Encoded, chosen: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the token vectors of some texts, ``[texts, longest, dim]``, and where there are any."""
-        hidden, held = texts.rows(chosen)
-        vectors = self(hidden)
-        return vectors.new_zeros(*held.shape, vectors.shape[1]).masked_scatter(held[..., None], vectors), held
 
+class ColBERT(torch.nn.Module):
+    def __init__(self, encoder: Path, rank: int, dim: int) -> None:
+        super().__init__()
+        self.model, self.tokenizer = backbone(encoder, rank)
+        self.head = Head(self.model.config.hidden_size, dim)
+        marks = self.tokenizer.convert_tokens_to_ids(list(string.punctuation))
+        self.register_buffer("marks", torch.tensor(marks), persistent=False)
 
-def maxsim(
-    queries: torch.Tensor, asked: torch.Tensor, documents: torch.Tensor, held: torch.Tensor
-) -> torch.Tensor:
-    """Return ``[queries, size]``, the mean over a query's tokens of the largest cosine, of its documents."""
-    size = len(documents) // len(queries)
-    documents, held = documents.unflatten(0, (-1, size)), held.unflatten(0, (-1, size))
-    with torch.autocast("cpu", torch.bfloat16):
-        grid = torch.einsum("qid,qnjd->qnij", queries, documents)
-    best = grid.float().masked_fill(~held[:, :, None, :], -2.0).amax(-1)
-    return (best * asked[:, None, :]).sum(-1) / asked.sum(-1)[:, None]
+    def hidden(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, ...]:
+        ids, held = padded(texts, self.marks.device)
+        return self.model(input_ids=ids, attention_mask=held).last_hidden_state, ids, held
+
+    def forward(self, texts: Sequence[Sequence[int]], *, documents: bool) -> Vectors:
+        hidden, ids, held = self.hidden(texts)
+        with torch.autocast(self.marks.device.type, torch.bfloat16):
+            vectors = self.head(hidden)
+        return vectors, held & ~torch.isin(ids, self.marks) if documents else held
+
+    @torch.no_grad()
+    def start(self, texts: Sequence[Sequence[int]]) -> None:
+        hidden, _, held = self.hidden(texts)
+        self.head.start(hidden[held].float())
+
+    @torch.no_grad()
+    def scores(self, queries: list[str], documents: list[str]) -> torch.Tensor:
+        """Return the MaxSim of all with all, on the processor."""
+        asked, found = self(tokenised(self.tokenizer, queries, QUERY_TOKENS), documents=False), []
+        ids = tokenised(self.tokenizer, documents, JUDGED_TOKENS)
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        for first in range(0, len(order), 128):
+            made = self([ids[i] for i in order[first : first + 128]], documents=True)
+            for part in range(0, len(queries), 64):
+                vectors, held = (x[part : part + 64] for x in asked)
+                grid = torch.einsum("qid,njd->qnij", vectors.half(), made[0].half())
+                best = grid.masked_fill(~made[1][None, :, None, :], -2.0).amax(-1).float()
+                found.append((best * held[:, None, :]).sum(-1).cpu())
+        parts = -(-len(queries) // 64)
+        columns = [torch.cat(found[i : i + parts]) for i in range(0, len(found), parts)]
+        scores = torch.empty(len(queries), len(documents))
+        scores[:, order] = torch.cat(columns, 1)
+        return scores
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("groups", type=Path)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("lists", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--encoder", type=Path, help="a folder of all-MiniLM-L6-v2, if not the package")
+    parser.add_argument("--steps", type=int, default=3300)
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16, help="queries of a step")
-    parser.add_argument("--size", type=int, default=10, help="documents of a query")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rank", type=int, default=12, help="of the updates; 0 for none")
+    parser.add_argument("--batch", type=int, default=24, help="queries of a step")
+    parser.add_argument("--size", type=int, default=16, help="documents of a query")
+    parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--keep-every", type=int, default=400)
+    parser.add_argument("--keep-every", type=int, default=1000)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = random.Random(args.seed)
-    groups = [g for g in read_groups(args.groups) if len(g["teacher"]) >= args.size]
-    place: dict[str, int] = {}
-    for i, group in enumerate(groups):
-        group["index"] = i
-        every = group["positives"] + group["negatives"]
-        group["documents"] = [place.setdefault(d, len(place)) for d in every]
-    queries = encoded([g["query"] for g in groups], QUERY_TOKENS)
-    documents = encoded(list(place), DOCUMENT_TOKENS)
-    head = Head(torch.cat([documents.values[::997], queries.values[::13]]).float(), args.dim)
-    scale = torch.nn.Parameter(torch.tensor(SCALE))
+    lists = Lists(args.texts, args.lists)
+    model = ColBERT(encoder_folder(args.encoder), args.rank, args.dim).to(args.device)
+    queries = tokenised(model.tokenizer, lists.queries, QUERY_TOKENS)
+    documents = tokenised(model.tokenizer, lists.documents, DOCUMENT_TOKENS)
+    model.start(documents[::397] + queries[::397])
+    scale = torch.nn.Parameter(torch.tensor(SCALE, device=args.device))
 
-    def loss_of(batch: list[dict[str, Any]]) -> torch.Tensor:
-        chosen = [rng.sample(range(len(g["teacher"])), args.size) for g in batch]
-        taught = torch.tensor([[g["teacher"][i] for i in c] for g, c in zip(batch, chosen, strict=True)])
-        asked = head.padded(queries, [g["index"] for g in batch])
-        listed = [g["documents"][i] for g, c in zip(batch, chosen, strict=True) for i in c]
-        scores = scale * maxsim(*asked, *head.padded(documents, listed))
-        return -((TEACHER * taught).softmax(1) * scores.log_softmax(1)).sum(1).mean()
+    def loss_of(batch: Batch) -> torch.Tensor:
+        asked = model([queries[i] for i in batch.queries], documents=False)
+        vectors, held = model([documents[i] for i in batch.documents], documents=True)
+        shape = (len(batch.queries), -1)
+        with torch.autocast(args.device, torch.bfloat16):
+            scores = maxsim(*asked, vectors.unflatten(0, shape), held.unflatten(0, shape))
+        target = (batch.teacher.to(args.device) * TEMPERATURE).softmax(1)
+        return -(target * (scale * scores).log_softmax(1)).sum(1).mean()
 
-    rates = [{"params": head.parameters(), "lr": args.rate}, {"params": [scale], "lr": 0.1}]
-    trained = head.state_dict()
-    learn(args, "colbert", groups, loss_of, rates, trained, note=lambda: f", scale {scale.item():.1f}")
+    trained = {**updates(model.model), **dict(model.head.named_parameters())}
+    rates = [(list(trained.values()), args.rate), ([scale], 0.1)]
+    batches = lists.batches(args.batch, args.size, args.seed)
+    learn(args, "colbert", batches, loss_of, rates, trained, lambda: judged(lists.development, model.scores))
+
+
+def encoder_folder(given: Path | None) -> Path:
+    if given:
+        return given
+    from tercet.models.loading import packaged_model
+
+    return Path(packaged_model())
 
 
 if __name__ == "__main__":

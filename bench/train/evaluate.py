@@ -3,7 +3,7 @@
     python bench/train/evaluate.py FOLDER [FOLDER ...] [--qrels test] [--colbert DIR] [--reranker DIR]
         [--depth 50] [--papers ARXIV.jsonl]
 
-DIR is a folder that export.py wrote. ``--papers`` adds the papers that groups.py keeps for development:
+DIR is a folder that export.py wrote. ``--papers`` adds the papers that sources.py keeps for development:
 500 titles, as people type them, ask for their abstracts among 2,500.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from groups import DEVELOPMENT, grades, lines, typed
+from sources import DEVELOPMENT, grades, lines, typed
 
 import tercet
 from tercet.judged import ndcg

@@ -1,4 +1,4 @@
-"""Turn what a recipe wrote into a folder of the package: float16, hashes, and the file's size.
+"""Turn what a recipe wrote into a folder of the package: int8, hashes, and the file's size.
 
     python bench/train/export.py STEP FOLDER [--max-length 256]
 
@@ -11,20 +11,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
 from pathlib import Path
 
 import torch
+from adapters import SCALE
 from safetensors.torch import load_file, save_file
 
 from tercet.models.loading import PACKAGED, packaged_model
 
-LORA_ALPHA_PER_RANK = 2  # adapters.backbone
+LOCAL = ("texts", "lists", "out", "encoder", "seconds", "device")  # of a run, which say nothing elsewhere
 
 
-def renamed(name: str) -> str:
-    """From peft's name of a tensor to the module's own."""
-    return re.sub(r"^base_model\.model\.(.*)\.(lora_[AB])\.default\.weight$", r"backbone.\1.\2", name)
+def rounded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return matrices as int8 with a float16 ``NAME.scale [rows, 1]``, and the rest as it is."""
+    made = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp_min(1e-7).half()
+            made[f"{name}.scale"] = scale
+            tensor = (tensor / scale.float()).round().clamp(-127, 127).to(torch.int8)
+        made[name] = tensor
+    return made
 
 
 def main() -> None:
@@ -36,10 +43,8 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=256, help="tokens that the model reads")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    trained = load_file(args.step / "trained.safetensors")
-    halves = {renamed(name): tensor.to(torch.float16) for name, tensor in trained.items()}
     updates = args.folder / "updates.safetensors"
-    save_file(halves, updates)
+    save_file(rounded(load_file(args.step / "updates.safetensors")), updates)
     updates.chmod(0o644)
     backbone = Path(packaged_model()) / "model.safetensors"
     about = {
@@ -47,11 +52,11 @@ def main() -> None:
         "backbone": PACKAGED,
         "backbone_sha256": hashlib.sha256(backbone.read_bytes()).hexdigest(),
         "updates_sha256": hashlib.sha256(updates.read_bytes()).hexdigest(),
-        "scale": LORA_ALPHA_PER_RANK,
+        "scale": SCALE,
         "max_length": args.max_length,
         "trained_with": json.loads((args.step / "run.json").read_text()),
     }
-    about["trained_with"] = {k: v for k, v in about["trained_with"].items() if k not in ("groups", "out")}
+    about["trained_with"] = {k: v for k, v in about["trained_with"].items() if k not in LOCAL}
     (args.folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
     print(f"{updates}: {updates.stat().st_size:,} bytes")
 

@@ -1,123 +1,138 @@
 """Train the packaged bi-encoder's backbone to read a query and a document together.
 
-    python bench/train/reranker.py GROUPS.jsonl OUT [--steps 400] [--rank 24] [--threads 1]
+    python bench/train/reranker.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 4100] [--rank 24]
 
-A query's group of documents is ranked as a list: cross-entropy between the softmax of the scores and a
-target that is in part what answers the query and in part what the teacher of groups.py thinks; plus the
-binary cross-entropy of each score, so that its sigmoid is a chance and not only an order.
+A query's list is ranked as a list: cross-entropy between the softmax of the scores and that of what the
+teacher of teacher.py thinks, with what is known to answer it a bit above; plus the binary cross-entropy of
+each score of the queries whose answers are known, so that its sigmoid is a chance and not only an order.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from adapters import backbone, read_groups, resume, updates
+from adapters import backbone, updates
+from colbert import encoder_folder
+from development import ndcg, said
+from encoders import encoded
+from lists import Batch, Lists, padded, tokenised
 from loop import learn
 
-TEACHER = 0.7  # of standard deviations, to make them a logit
-TOKENS = 144  # of a pair
+TEMPERATURE = 1.0  # of the teacher's standard deviations, to make them a logit
+TOKENS, JUDGED_TOKENS = 192, 256  # of a pair
+QUERY_TOKENS = 64
+JUDGED = 30  # documents of a query, the bi-encoder's best
+Texts = Sequence[np.ndarray]  # token ids of each
 
 
 class Reranker(torch.nn.Module):
     """``BertForSequenceClassification`` of one label: [CLS] through a layer with tanh, then to one number."""
 
-    def __init__(self, model: Any, tokenizer: Any, tokens: int) -> None:
+    def __init__(self, encoder: Path, rank: int) -> None:
         super().__init__()
-        self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
-        width = model.config.hidden_size
+        self.model, self.tokenizer = backbone(encoder, rank)
+        width = self.model.config.hidden_size
         self.pooler, self.classifier = torch.nn.Linear(width, width), torch.nn.Linear(width, 1)
-        own = model.get_base_model().pooler.dense
-        self.pooler.load_state_dict(own.state_dict())
+        self.pooler.load_state_dict(self.model.pooler.dense.state_dict())
         torch.nn.init.normal_(self.classifier.weight, std=0.02)
         torch.nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, pairs: list[tuple[str, str]]) -> torch.Tensor:
-        """Return the scores; pairs of like length go through the model together."""
-        order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][1]))
-        scores: list[torch.Tensor] = []
-        for first in range(0, len(order), 16):
-            queries, documents = zip(*[pairs[i] for i in order[first : first + 16]], strict=True)
-            inputs = self.tokenizer(
-                list(queries), list(documents), truncation="longest_first", max_length=self.tokens,
-                padding=True, return_tensors="pt",
-            )  # fmt: skip
-            with torch.autocast("cpu", torch.bfloat16):
-                hidden = self.model(**inputs).last_hidden_state
-            pooled = torch.tanh(self.pooler(hidden[:, 0].float()))
-            scores.append(self.classifier(pooled)[:, 0])
-        back = torch.empty(len(order), dtype=torch.long)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        return torch.cat(scores)[back]
+    def forward(self, queries: Texts, documents: Texts, most: int) -> torch.Tensor:
+        """Return the scores of pairs ``[CLS] query [SEP] document [SEP]``, cut at so many tokens."""
+        pairs = [
+            np.concatenate([query, document[1 : most - len(query)], query[-1:]])
+            if len(query) + len(document) - 1 > most
+            else np.concatenate([query, document[1:]])
+            for query, document in zip(queries, documents, strict=True)
+        ]
+        ids, held = padded(pairs, self.classifier.weight.device)
+        begins = torch.tensor([len(query) for query in queries], device=ids.device)
+        second = torch.arange(ids.shape[1], device=ids.device) >= begins[:, None]
+        hidden = self.model(input_ids=ids, attention_mask=held, token_type_ids=(second & held).long())
+        first = hidden.last_hidden_state[:, 0].float()
+        return self.classifier(torch.tanh(self.pooler(first)))[:, 0]
 
 
-def loss_of(
-    model: Reranker, batch: list[dict[str, Any]], rng: random.Random, size: int, soft: float
-) -> torch.Tensor:
-    pairs, labels, taught = [], [], []
-    for group in batch:
-        count = len(group["positives"])
-        answers = rng.sample(range(count), min(count, 2))
-        misses = rng.sample(range(count, count + len(group["negatives"])), size - len(answers) - 1)
-        texts = group["positives"] + group["negatives"]
-        chosen = answers + misses
-        pairs += [(group["query"][:300], texts[i]) for i in chosen]
-        labels.append([1.0] * len(answers) + [0.0] * (len(misses) + 1))
-        opinions = [group["teacher"][i] for i in chosen]
-        # And a document of another query, which is certainly about something else
-        pairs.append((group["query"][:300], rng.choice(rng.choice(batch)["negatives"])))
-        taught.append([*opinions, min(opinions) - 4])
-    scores = model(pairs).view(len(batch), size)
-    label, teacher = torch.tensor(labels), (TEACHER * torch.tensor(taught)).softmax(1)
-    target = (1 - soft) * label / label.sum(1, keepdim=True) + soft * teacher
-    listed = -(target * scores.log_softmax(1)).sum(1).mean()
-    return listed + 0.3 * F.binary_cross_entropy_with_logits(scores, label)
+class Development:
+    """What the bi-encoder finds of each development collection, and how the reranker orders it."""
+
+    def __init__(self, held: dict[str, Any], model: Reranker) -> None:
+        self.held, self.first, self.tokens = held, {}, {}
+        for name, own in held.items():
+            asked, documents = (
+                encoded(model.model, model.tokenizer, own[key], JUDGED_TOKENS).pooled
+                for key in ("queries", "documents")
+            )
+            self.tokens[name] = [
+                tokenised(model.tokenizer, own["queries"], QUERY_TOKENS),
+                tokenised(model.tokenizer, own["documents"], JUDGED_TOKENS),
+            ]
+            self.first[name] = (asked @ documents.T).topk(JUDGED).indices.cpu()
+
+    @torch.no_grad()
+    def judged(self, model: Reranker) -> str:
+        found = {}
+        for name, own in self.held.items():
+            first, scores = self.first[name], []
+            queries, documents = self.tokens[name]
+            pairs = [(i, j) for i, row in enumerate(first.tolist()) for j in row]
+            order = sorted(range(len(pairs)), key=lambda i: -len(documents[pairs[i][1]]))
+            for start in range(0, len(order), 256):
+                part = [pairs[i] for i in order[start : start + 256]]
+                asked, read = [queries[i] for i, _ in part], [documents[j] for _, j in part]
+                scores.append(model(asked, read, JUDGED_TOKENS).cpu())
+            back = torch.empty(len(pairs))
+            back[torch.tensor(order)] = torch.cat(scores)
+            best = back.view(first.shape).argsort(1, descending=True)
+            found[name] = ndcg(first.gather(1, best), own["grades"])
+        return said(found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("groups", type=Path)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("lists", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--encoder", type=Path, help="a folder of all-MiniLM-L6-v2, if not the package")
+    parser.add_argument("--steps", type=int, default=4100)
     parser.add_argument("--rank", type=int, default=24)
-    parser.add_argument("--batch", type=int, default=8, help="queries of a step")
-    parser.add_argument("--size", type=int, default=8, help="documents of a query")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--soft", type=float, default=0.7, help="the teacher's part of the target")
+    parser.add_argument("--batch", type=int, default=32, help="queries of a step")
+    parser.add_argument("--size", type=int, default=12, help="documents of a query")
+    parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=TOKENS, help="of a pair")
-    parser.add_argument("--start", type=Path, help="a step to go on from")
-    parser.add_argument("--keep-every", type=int, default=50)
+    parser.add_argument("--keep-every", type=int, default=1000)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    rng = random.Random(args.seed)
-    groups = read_groups(args.groups)
-    encoder, tokenizer = backbone(args.rank, args.seed)
-    model = Reranker(encoder, tokenizer, args.tokens)
-    if args.start:
-        resume(args.start, encoder, model)
-    head = [*model.pooler.parameters(), *model.classifier.parameters()]
-    trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad} | {
-        f"{part}.{name}": tensor
-        for part in ("pooler", "classifier")
-        for name, tensor in getattr(model, part).state_dict().items()
-    }
-    learn(
-        args,
-        "reranker",
-        groups,
-        lambda batch: loss_of(model, batch, rng, args.size, args.soft),
-        [{"params": updates(encoder), "lr": args.rate}, {"params": head, "lr": args.rate}],
-        trained,
-        clipped=updates(encoder) + head,
-    )
+    torch.manual_seed(args.seed)
+    lists = Lists(args.texts, args.lists)
+    model = Reranker(encoder_folder(args.encoder), args.rank).to(args.device)
+    development = Development(lists.development, model)
+    queries = tokenised(model.tokenizer, lists.queries, QUERY_TOKENS)
+    documents = tokenised(model.tokenizer, lists.documents, TOKENS)
+
+    def loss_of(batch: Batch) -> torch.Tensor:
+        asked = [queries[i] for i in batch.queries for _ in range(args.size)]
+        scores = model(asked, [documents[i] for i in batch.documents], TOKENS).view(-1, args.size)
+        target = (batch.teacher.to(args.device) * TEMPERATURE).softmax(1)
+        listed = -(target * scores.log_softmax(1)).sum(1).mean()
+        answers = batch.answers.to(args.device)
+        known = answers.any(1)
+        chances = F.binary_cross_entropy_with_logits(scores, answers.float(), reduction="none").mean(1)
+        return listed + 0.2 * (chances * known).sum() / known.sum().clamp_min(1)
+
+    head = [(n, p) for n, p in model.named_parameters() if n.startswith(("pooler.", "classifier."))]
+    trained = {**updates(model.model), **dict(head)}
+    batches = lists.batches(args.batch, args.size, args.seed)
+    rates = [(list(trained.values()), args.rate)]
+    learn(args, "reranker", batches, loss_of, rates, trained, lambda: development.judged(model))
 
 
 if __name__ == "__main__":

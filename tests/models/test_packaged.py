@@ -38,14 +38,38 @@ def reranker():
 
 def test_what_ships_is_small():
     sizes = [f.stat().st_size for name in (COLBERT, RERANKER) for f in home(name).rglob("*") if f.is_file()]
-    assert sum(sizes) < 4_000_000
+    assert sum(sizes) < 2_200_000
 
 
-def test_colbert_is_the_backbone_and_a_head(late):
+def stored(name):
+    """The tensors of updates.safetensors: matrices are int8 and a scale for each row."""
+    raw = load_file(home(name) / "updates.safetensors")
+    assert all((t.dtype == np.int8) == (f"{n}.scale" in raw) for n, t in raw.items())
+    scales = {n: t.astype(np.float32) for n, t in raw.items() if n.endswith(".scale")}
+    return {n: t.astype(np.float32) * scales.get(f"{n}.scale", 1) for n, t in raw.items() if n not in scales}
+
+
+@pytest.mark.parametrize("name", [COLBERT, RERANKER])
+def test_they_are_the_backbone_and_updates(name, late, reranker):
+    model = late.model[0].auto_model if name == COLBERT else reranker.model.transformers_model.bert
+    about = json.loads((home(name) / "model.json").read_text())
+    updates = stored(name)
     base = load_file(f"{packaged_model()}/model.safetensors")
-    for parameter, values in late.model[0].auto_model.named_parameters():
-        np.testing.assert_array_equal(values.detach().numpy(), base[parameter])
-    head = {n: t.astype(np.float32) for n, t in load_file(home(COLBERT) / "updates.safetensors").items()}
+    loaded = {n: p.detach().numpy() for n, p in model.named_parameters()}
+    changed = [n.removeprefix("backbone.").removesuffix(".lora_A") for n in updates if n.endswith(".lora_A")]
+    assert len(changed) == 36  # six linear layers of six blocks
+    for module in changed:
+        down, up = (updates[f"backbone.{module}.lora_{x}"] for x in "AB")
+        change = about["scale"] * (up @ down)
+        assert np.abs(change).max() > 1e-4, f"{module} was not trained"
+        np.testing.assert_allclose(loaded[f"{module}.weight"], base[f"{module}.weight"] + change, atol=1e-6)
+    for parameter, values in loaded.items():
+        if parameter.removesuffix(".weight") not in changed and not parameter.startswith("pooler."):
+            np.testing.assert_array_equal(values, base[parameter])
+
+
+def test_colbert_has_a_head(late):
+    head = stored(COLBERT)
     hidden = late.model[0](late.model.preprocess(TEXTS[:1]))["token_embeddings"][0].detach().numpy()
     up = torch.nn.functional.gelu(torch.from_numpy(hidden @ head["up.weight"].T + head["up.bias"])).numpy()
     made = hidden @ head["projection.weight"].T + head["projection.bias"] + up @ head["down.weight"].T
@@ -53,24 +77,6 @@ def test_colbert_is_the_backbone_and_a_head(late):
     assert np.abs(head["down.weight"]).max() > 1e-3  # it was trained
     kept = late.encode_document(TEXTS[:1])[0]  # without the full stop
     np.testing.assert_allclose(kept, np.delete(made, -2, axis=0), atol=1e-5)
-
-
-def test_reranker_is_the_backbone_and_the_updates(reranker):
-    model = reranker.model.transformers_model.bert
-    about = json.loads((home(RERANKER) / "model.json").read_text())
-    updates = load_file(home(RERANKER) / "updates.safetensors")
-    base = load_file(f"{packaged_model()}/model.safetensors")
-    loaded = {n: p.detach().numpy() for n, p in model.named_parameters()}
-    changed = [n.removeprefix("backbone.").removesuffix(".lora_A") for n in updates if n.endswith(".lora_A")]
-    assert len(changed) == 36  # six linear layers of six blocks
-    for module in changed:
-        down, up = (updates[f"backbone.{module}.lora_{x}"].astype(np.float32) for x in "AB")
-        change = about["scale"] * (up @ down)
-        assert np.abs(change).max() > 1e-4, f"{module} was not trained"
-        np.testing.assert_allclose(loaded[f"{module}.weight"], base[f"{module}.weight"] + change, atol=1e-6)
-    for parameter, values in loaded.items():
-        if parameter.removesuffix(".weight") not in changed and not parameter.startswith("pooler."):
-            np.testing.assert_array_equal(values, base[parameter])
 
 
 def test_reranker_takes_the_short_way(reranker):

@@ -1,15 +1,16 @@
 """The small models that come with tercet: the packaged all-MiniLM-L6-v2, and what was trained on top of it.
 
 ``python/tercet/data/NAME/`` holds a ``README.md`` (the model card), ``model.json`` (what it is, which
-backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensors``, all in float16:
+backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensors``, matrices as int8 with a
+float16 ``NAME.scale [rows, 1]``, vectors as float16:
 
 * ``backbone.<module>.lora_A [rank, in]`` and ``.lora_B [out, rank]``: the module's weight is the backbone's
-  plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021, under peft's names);
+  plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021);
 * the head: of a ColBERT ``projection.weight [dim, hidden]``, ``.bias``, ``up.weight [hidden, hidden]``,
   ``.bias`` and ``down.weight [dim, hidden]``, which make ``projection(x) + down(gelu(up(x)))`` of a token;
   or ``pooler.*`` and ``classifier.*`` of a ``BertForSequenceClassification``.
 
-So a model of 90 MB is a file of one or two. ``ColBERT().model.save_pretrained(folder)``, and the same of a
+So a model of 90 MB is a file of one. ``ColBERT().model.save_pretrained(folder)``, and the same of a
 ``CrossEncoder``, write all of it, as sentence-transformers and its relatives load it.
 """
 
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 COLBERT, RERANKER = "tercet-colbert-mini", "tercet-rerank-mini"
+_SCALE = ".scale"  # behind the name of a matrix of int8
 
 
 class Trained(NamedTuple):
@@ -82,7 +84,9 @@ def read_trained(folder: Path) -> Trained:
             raise ValueError(
                 f"{path}: expected SHA-256 {about[key]}, found {found}: not the file that was trained"
             )
-    return Trained(about, {name: tensor.float() for name, tensor in load_file(updates).items()})
+    held = {name: tensor.float() for name, tensor in load_file(updates).items()}
+    scales = {name: held.pop(name) for name in [n for n in held if n.endswith(_SCALE)]}
+    return Trained(about, {name: tensor * scales.get(name + _SCALE, 1.0) for name, tensor in held.items()})
 
 
 def add_updates(model: Any, trained: Trained) -> None:
