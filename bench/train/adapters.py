@@ -27,8 +27,17 @@ class LowRank(torch.nn.Module):
         return (weight + SCALE * (self.lora_B @ self.lora_A)).to(weight.dtype)
 
 
-def backbone(folder: str | Path, rank: int) -> tuple[Any, Any]:
-    """Return an encoder in bfloat16, frozen but for updates of a rank to train, and its tokenizer."""
+def backbone(folder: Path | None, rank: int) -> tuple[Any, Any]:
+    """Return an encoder in bfloat16, frozen but for updates of a rank to train, and its tokenizer.
+
+    Args:
+        folder: of all-MiniLM-L6-v2; None is the packaged one.
+        rank: of the updates; 0 for none.
+    """
+    if folder is None:
+        from tercet.models.loading import packaged_model
+
+        folder = Path(packaged_model())
     model = BertModel.from_pretrained(folder, dtype=torch.bfloat16)
     model.requires_grad_(False)
     for name, module in list(model.encoder.named_modules()):

@@ -3,7 +3,7 @@
     python bench/train/colbert.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 3300] [--rank 12]
 
 A query's list is ranked as a list: cross-entropy between the softmax of its MaxSim and that of what the
-teacher of teacher.py thinks, with what is known to answer it a bit above.
+teacher of teacher.py thinks, in its standard deviations, with what is known to answer it a bit above.
 
 The head is ``W x + b + V gelu(U x + c)``. W starts as the directions of largest variance around the mean,
 their spread partly evened out, V as 0. Punctuation of documents is left out, as it will be.
@@ -24,7 +24,6 @@ from encoders import maxsim
 from lists import Batch, Lists, padded, tokenised
 from loop import learn
 
-TEMPERATURE = 1.0  # of the teacher's standard deviations, to make them a logit
 SCALE = 30.0  # at first, of the mean cosine of a query's tokens, to make it a logit
 QUERY_TOKENS, DOCUMENT_TOKENS = 48, 160
 JUDGED_TOKENS = 256
@@ -54,7 +53,7 @@ class Head(torch.nn.Module):
 
 
 class ColBERT(torch.nn.Module):
-    def __init__(self, encoder: Path, rank: int, dim: int) -> None:
+    def __init__(self, encoder: Path | None, rank: int, dim: int) -> None:
         super().__init__()
         self.model, self.tokenizer = backbone(encoder, rank)
         self.head = Head(self.model.config.hidden_size, dim)
@@ -79,20 +78,17 @@ class ColBERT(torch.nn.Module):
     @torch.no_grad()
     def scores(self, queries: list[str], documents: list[str]) -> torch.Tensor:
         """Return the MaxSim of all with all, on the processor."""
-        asked, found = self(tokenised(self.tokenizer, queries, QUERY_TOKENS), documents=False), []
+        asked, present = self(tokenised(self.tokenizer, queries, QUERY_TOKENS), documents=False)
         ids = tokenised(self.tokenizer, documents, JUDGED_TOKENS)
         order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-        for first in range(0, len(order), 128):
-            made = self([ids[i] for i in order[first : first + 128]], documents=True)
-            for part in range(0, len(queries), 64):
-                vectors, held = (x[part : part + 64] for x in asked)
-                grid = torch.einsum("qid,njd->qnij", vectors.half(), made[0].half())
-                best = grid.masked_fill(~made[1][None, :, None, :], -2.0).amax(-1).float()
-                found.append((best * held[:, None, :]).sum(-1).cpu())
-        parts = -(-len(queries) // 64)
-        columns = [torch.cat(found[i : i + parts]) for i in range(0, len(found), parts)]
         scores = torch.empty(len(queries), len(documents))
-        scores[:, order] = torch.cat(columns, 1)
+        for first in range(0, len(order), 128):
+            chosen = order[first : first + 128]
+            made, held = self([ids[i] for i in chosen], documents=True)
+            for rows in torch.arange(len(queries)).split(64):
+                grid = torch.einsum("qid,njd->qnij", asked[rows].half(), made.half())
+                best = grid.masked_fill(~held[None, :, None, :], -2.0).amax(-1).float()
+                scores[rows[:, None], torch.tensor(chosen)] = (best * present[rows][:, None]).sum(-1).cpu()
         return scores
 
 
@@ -116,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     lists = Lists(args.texts, args.lists)
-    model = ColBERT(encoder_folder(args.encoder), args.rank, args.dim).to(args.device)
+    model = ColBERT(args.encoder, args.rank, args.dim).to(args.device)
     queries = tokenised(model.tokenizer, lists.queries, QUERY_TOKENS)
     documents = tokenised(model.tokenizer, lists.documents, DOCUMENT_TOKENS)
     model.start(documents[::397] + queries[::397])
@@ -128,21 +124,13 @@ def main() -> None:
         shape = (len(batch.queries), -1)
         with torch.autocast(args.device, torch.bfloat16):
             scores = maxsim(*asked, vectors.unflatten(0, shape), held.unflatten(0, shape))
-        target = (batch.teacher.to(args.device) * TEMPERATURE).softmax(1)
+        target = batch.teacher.to(args.device).softmax(1)
         return -(target * (scale * scores).log_softmax(1)).sum(1).mean()
 
     trained = {**updates(model.model), **dict(model.head.named_parameters())}
     rates = [(list(trained.values()), args.rate), ([scale], 0.1)]
     batches = lists.batches(args.batch, args.size, args.seed)
     learn(args, "colbert", batches, loss_of, rates, trained, lambda: judged(lists.development, model.scores))
-
-
-def encoder_folder(given: Path | None) -> Path:
-    if given:
-        return given
-    from tercet.models.loading import packaged_model
-
-    return Path(packaged_model())
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python bench/train/reranker.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 4100] [--rank 24]
 
 A query's list is ranked as a list: cross-entropy between the softmax of the scores and that of what the
-teacher of teacher.py thinks, with what is known to answer it a bit above; plus the binary cross-entropy of
-each score of the queries whose answers are known, so that its sigmoid is a chance and not only an order.
+teacher of teacher.py thinks, in its standard deviations, with what is known to answer it a bit above; plus
+the binary cross-entropy of each score of the queries whose answers are known, so that its sigmoid is a chance
+and not only an order.
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from adapters import backbone, updates
-from colbert import encoder_folder
 from development import ndcg, said
 from encoders import encoded
 from lists import Batch, Lists, padded, tokenised
 from loop import learn
 
-TEMPERATURE = 1.0  # of the teacher's standard deviations, to make them a logit
 TOKENS, JUDGED_TOKENS = 192, 256  # of a pair
 QUERY_TOKENS = 64
 JUDGED = 30  # documents of a query, the bi-encoder's best
@@ -34,7 +33,7 @@ Texts = Sequence[np.ndarray]  # token ids of each
 class Reranker(torch.nn.Module):
     """``BertForSequenceClassification`` of one label: [CLS] through a layer with tanh, then to one number."""
 
-    def __init__(self, encoder: Path, rank: int) -> None:
+    def __init__(self, encoder: Path | None, rank: int) -> None:
         super().__init__()
         self.model, self.tokenizer = backbone(encoder, rank)
         width = self.model.config.hidden_size
@@ -113,7 +112,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     lists = Lists(args.texts, args.lists)
-    model = Reranker(encoder_folder(args.encoder), args.rank).to(args.device)
+    model = Reranker(args.encoder, args.rank).to(args.device)
     development = Development(lists.development, model)
     queries = tokenised(model.tokenizer, lists.queries, QUERY_TOKENS)
     documents = tokenised(model.tokenizer, lists.documents, TOKENS)
@@ -121,7 +120,7 @@ def main() -> None:
     def loss_of(batch: Batch) -> torch.Tensor:
         asked = [queries[i] for i in batch.queries for _ in range(args.size)]
         scores = model(asked, [documents[i] for i in batch.documents], TOKENS).view(-1, args.size)
-        target = (batch.teacher.to(args.device) * TEMPERATURE).softmax(1)
+        target = batch.teacher.to(args.device).softmax(1)
         listed = -(target * scores.log_softmax(1)).sum(1).mean()
         answers = batch.answers.to(args.device)
         known = answers.any(1)

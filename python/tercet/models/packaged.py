@@ -85,8 +85,8 @@ def read_trained(folder: Path) -> Trained:
                 f"{path}: expected SHA-256 {about[key]}, found {found}: not the file that was trained"
             )
     held = {name: tensor.float() for name, tensor in load_file(updates).items()}
-    scales = {name: held.pop(name) for name in [n for n in held if n.endswith(_SCALE)]}
-    return Trained(about, {name: tensor * scales.get(name + _SCALE, 1.0) for name, tensor in held.items()})
+    scales = {name.removesuffix(_SCALE): held.pop(name) for name in list(held) if name.endswith(_SCALE)}
+    return Trained(about, held | {name: held[name] * scale for name, scale in scales.items()})
 
 
 def add_updates(model: Any, trained: Trained) -> None:
