@@ -3,7 +3,7 @@
     python bench/train/colbert.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 3300] [--rank 12]
 
 A query's list is ranked as a list: cross-entropy between the softmax of its MaxSim and that of what the
-teacher of teacher.py thinks, in its standard deviations, with what is known to answer it a bit above.
+teacher of teacher.py thinks, in its standard deviations, with what is known to answer it one of them above.
 
 The head is ``W x + b + V gelu(U x + c)``. W starts as the directions of largest variance around the mean,
 their spread partly evened out, V as 0. Punctuation of documents is left out, as it will be.

@@ -1,10 +1,12 @@
 """nDCG@10 of trained models and of what they started from, on collections in BEIR's layout.
 
     python bench/train/evaluate.py FOLDER [FOLDER ...] [--qrels test] [--colbert DIR] [--reranker DIR]
-        [--depth 50] [--papers ARXIV.jsonl]
+        [--depth 50] [--papers ARXIV.jsonl] [--untrained]
 
-DIR is a folder that export.py wrote. ``--papers`` adds the papers that sources.py keeps for development:
-500 titles, as people type them, ask for their abstracts among 2,500.
+DIR is a folder that export.py wrote; models run in bfloat16 where the processor multiplies it, and token
+vectors are stored as float32. ``--untrained`` adds the token vectors of the backbone. ``--papers`` adds the
+papers that sources.py keeps for development: 500 titles, as people type them, ask for their abstracts among
+2,500.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Turn what a recipe wrote into a folder of the package: int8, hashes, and the file's size.
+"""Turn what a recipe wrote into a folder of the package: matrices as int8, and hashes.
 
     python bench/train/export.py STEP FOLDER [--max-length 256]
 
-FOLDER is ``python/tercet/data/NAME``; ``tercet.models.packaged`` says what is in it. The model card is
+FOLDER is ``python/tercet/data/NAME``; ``tercet.models.updates`` says what is in it. The model card is
 written by hand, after bench/train/evaluate.py.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from adapters import SCALE
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from tercet.models.loading import PACKAGED, packaged_model
 
-LOCAL = ("texts", "lists", "out", "encoder", "seconds", "device")  # of a run, which say nothing elsewhere
+KEPT = ("kind", "step", "steps", "dim", "rank", "batch", "size", "rate", "seed")  # of a run's settings
 
 
 def rounded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -34,6 +35,16 @@ def rounded(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return made
 
 
+def sealed(folder: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
+    """Write tensors, and what is said about them with the hash that belongs to them."""
+    updates = folder / "updates.safetensors"
+    save_file(tensors, updates)
+    updates.chmod(0o644)
+    about = {**about, "updates_sha256": hashlib.sha256(updates.read_bytes()).hexdigest()}
+    (folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
+    print(f"{updates}: {updates.stat().st_size:,} bytes")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -43,22 +54,18 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=256, help="tokens that the model reads")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    updates = args.folder / "updates.safetensors"
-    save_file(rounded(load_file(args.step / "updates.safetensors")), updates)
-    updates.chmod(0o644)
-    backbone = Path(packaged_model()) / "model.safetensors"
+    run = json.loads((args.step / "run.json").read_text())
     about = {
         "name": args.folder.name,
         "backbone": PACKAGED,
-        "backbone_sha256": hashlib.sha256(backbone.read_bytes()).hexdigest(),
-        "updates_sha256": hashlib.sha256(updates.read_bytes()).hexdigest(),
+        "backbone_sha256": hashlib.sha256(
+            (Path(packaged_model()) / "model.safetensors").read_bytes()
+        ).hexdigest(),
         "scale": SCALE,
         "max_length": args.max_length,
-        "trained_with": json.loads((args.step / "run.json").read_text()),
+        "trained_with": {name: run[name] for name in KEPT if name in run},
     }
-    about["trained_with"] = {k: v for k, v in about["trained_with"].items() if k not in LOCAL}
-    (args.folder / "model.json").write_text(json.dumps(about, indent=2) + "\n")
-    print(f"{updates}: {updates.stat().st_size:,} bytes")
+    sealed(args.folder, rounded(load_file(args.step / "updates.safetensors")), about)
 
 
 if __name__ == "__main__":

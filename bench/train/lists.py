@@ -63,12 +63,16 @@ class Lists:
 
     def batches(self, size: int, documents: int, seed: int) -> Iterator[Batch]:
         """Yield batches without end; documents of a query are drawn by SHARES, the best more often."""
+        if len(self.queries) <= size:
+            raise ValueError(f"{len(self.queries)} queries are too few for batches of {size}")
         generator = torch.Generator().manual_seed(seed)
         chance = torch.zeros(self.listed.shape[1])
         for first, last, share in SHARES:
             chance[first:last] = share / (last - first)
         while True:
-            for rows in torch.randperm(len(self.queries), generator=generator).split(size)[:-1]:
+            for rows in torch.randperm(len(self.queries), generator=generator).split(size)[
+                :-1
+            ]:  # the last may be smaller
                 usable = chance * (self.taught[rows] > -1e3) + 1e-9
                 chosen = torch.multinomial(usable, documents, generator=generator)
                 yield Batch(

@@ -3,9 +3,9 @@
     python bench/train/reranker.py TEXTS.json.xz LISTS.pt OUT [--encoder DIR] [--steps 4100] [--rank 24]
 
 A query's list is ranked as a list: cross-entropy between the softmax of the scores and that of what the
-teacher of teacher.py thinks, in its standard deviations, with what is known to answer it a bit above; plus
-the binary cross-entropy of each score of the queries whose answers are known, so that its sigmoid is a chance
-and not only an order.
+teacher of teacher.py thinks, in its standard deviations, with what is known to answer it one of them above;
+plus the binary cross-entropy of each score of the queries whose answers are known, so that its sigmoid is a
+chance and not only an order.
 """
 
 from __future__ import annotations

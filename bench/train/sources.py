@@ -2,8 +2,9 @@
 
     python bench/train/sources.py DATA ARXIV.jsonl TEXTS.json.xz
 
-DATA holds collections in BEIR's layout: ``nfcorpus-near`` (its train queries), ``medquad`` (question and
-answer; judged answers stay out), ``uscode`` and ``debian-descriptions``. ARXIV.jsonl has ``title`` and
+DATA holds collections in BEIR's layout: ``nfcorpus-near`` (NFCorpus; its train queries), ``medquad``
+(question and answer; judged answers stay out), ``uscode`` and ``debian-descriptions``, and for development
+``pubmedqa``. The cards say where they are from, under which licences. ARXIV.jsonl has ``title`` and
 ``text`` (abstract) of papers, metadata that arXiv gives away under CC0. Queries are
 
 * questions and titles, as they are and as people type them, that some documents answer;
@@ -84,6 +85,7 @@ def nfcorpus(folder: Path, rng: random.Random) -> Source:
         for query, graded in grades(folder / "qrels" / "train.tsv").items()
         if query in asked
     ]
+    queries = [query for query in queries if query["answers"]]
     return {"documents": documents, "queries": queries + list(sentences(documents, 2, rng))}
 
 

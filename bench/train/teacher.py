@@ -9,8 +9,9 @@ documents (of MaxSim: of some by chance). Measured by hand, nDCG@10 of 200 devel
 96 of medquad: MaxSim of SMALL 0.360 and 0.655, of LARGE 0.398 and 0.711, cosines 0.313 and 0.677, 0.351 and
 0.704, BM25 0.289 and 0.632, the teacher 0.393 and 0.759; a share of SMALL made no difference to it.
 
-A query's list is the CANDIDATES best by both cosines and BM25, the own document of a sentence and what nearly
-repeats it left out, and CHANCE others. What is known to answer it is in the list, and says so.
+A query's list is the CANDIDATES best by both cosines and BM25, the own document of a sentence and what
+nearly repeats it left out, and CHANCE others. What is known to answer it is in the list, as much as fits,
+and says so.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Lists:
         }
 
     def repetitions(self, queries: list[dict[str, Any]]) -> torch.Tensor:
-        """Tell what repeats an answer, or the text that a sentence is of: neither right nor wrong."""
+        """Tell what repeats the first answer, or the text that a sentence is of: neither right nor wrong."""
         known = [q["own"] if q["own"] >= 0 else q["answers"][0] for q in queries]
         pooled = self.documents[0].pooled
         return pooled[known] @ pooled.T > SAME
@@ -128,7 +129,7 @@ def main() -> None:
             rows = torch.arange(len(source["queries"]), device=args.device)
             parts = [lists.step(some) for some in rows.split(STEP)]
         made[name] = {key: torch.cat([part[key] for part in parts]).cpu() for key in parts[0]}
-        print(f"{name}: {len(parts) * STEP:,} queries, {time.perf_counter() - begun:.0f} s", flush=True)
+        print(f"{name}: {len(rows):,} queries, {time.perf_counter() - begun:.0f} s", flush=True)
     torch.save(made, args.lists)
 
 

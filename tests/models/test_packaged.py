@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -18,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from tercet.models import ColBERT, CrossEncoder
 from tercet.models.first_token import read_at_the_first_token
 from tercet.models.loading import packaged_model
-from tercet.models.packaged import COLBERT, RERANKER, colbert, cross_encoder, home, read_trained
+from tercet.models.packaged import COLBERT, RERANKER, colbert, cross_encoder, home
 
 pytestmark = pytest.mark.models
 
@@ -146,18 +147,76 @@ def test_damage_is_named(name, load, tmp_path):
         load(folder=folder)
 
 
-def test_updates_of_a_module_that_is_not_there(tmp_path, reranker):
-    import hashlib
-
-    from tercet.models.packaged import add_updates
-
-    folder = tmp_path / "model"
-    shutil.copytree(home(RERANKER), folder)
+def changed(folder, change):
+    """A folder whose tensors were changed, with the hash that belongs to them."""
     tensors = load_file(folder / "updates.safetensors")
-    tensors["backbone.encoder.layer.9.output.dense.lora_A"] = np.zeros((2, 4), np.float16)
+    change(tensors)
     save_file(tensors, folder / "updates.safetensors")
     about = json.loads((folder / "model.json").read_text())
     about["updates_sha256"] = hashlib.sha256((folder / "updates.safetensors").read_bytes()).hexdigest()
     (folder / "model.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"encoder\.layer\.9\.output\.dense: no such module"):
-        add_updates(reranker.model.transformers_model.bert, read_trained(folder))
+
+
+LAYER = "backbone.encoder.layer.3.output.dense"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(f"{LAYER}.lora_A.scale"), r"layer\.3.*lora_A of torch\.int8 without scales"),
+        (lambda t: t.pop(f"{LAYER}.lora_A"), r"layer\.3\.output\.dense\.lora_A: missing"),
+        (lambda t: [t.pop(n) for n in list(t) if n.startswith(LAYER)], r"layer\.3.*: missing"),
+        (lambda t: [t.pop(n) for n in list(t) if n.startswith("backbone")], r"layer\.0.*: missing"),
+        (lambda t: t.update({"backbone.encoder.layer.9.output.dense.lora_A": np.zeros((2, 4), "f2")}),
+         r"layer\.9\.output\.dense\.lora_A: no such layer"),
+        (lambda t: t.update({f"{LAYER}.lora_B.scale": np.ones((1, 1), "f2")}),
+         r"384 rows, and scales \[1, 1\]"),
+        (lambda t: t.update({f"{LAYER}.lora_B": t[f"{LAYER}.lora_B"][:1],
+                             f"{LAYER}.lora_B.scale": np.ones((1, 1), "f2")}), r"for \[384, 1536\]"),
+        (lambda t: t[f"{LAYER}.lora_B.scale"].fill(np.nan), r"lora_B is not finite"),
+        (lambda t: t.update({"more": np.zeros(3, "f2")}), r"expected more nothing, found \[3\]"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(("name", "load"), [(COLBERT, colbert), (RERANKER, cross_encoder)])
+def test_what_is_not_whole_is_named(name, load, change, message, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(home(name), folder)
+    changed(folder, change)
+    with pytest.raises(ValueError, match=rf"updates\.safetensors: .*{message}"):
+        load(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "load", "tensor"), [(COLBERT, colbert, "projection"), (RERANKER, cross_encoder, "classifier")]
+)
+def test_a_head_that_is_not_whole_is_named(name, load, tensor, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(home(name), folder)
+    size = 128 if name == COLBERT else 1
+    changed(folder, lambda t: t.update({f"{tensor}.bias": np.zeros(size + 1, "f2")}))
+    with pytest.raises(ValueError, match=rf"expected {tensor}\.bias \[{size}\], found \[{size + 1}\]"):
+        load(folder=folder)
+    changed(folder, lambda t: t.pop(f"{tensor}.bias"))
+    with pytest.raises(ValueError, match=rf"expected {tensor}\.bias \[{size}\], found nothing"):
+        load(folder=folder)
+
+
+def test_a_folder_that_says_too_little(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(home(COLBERT), folder)
+    about = json.loads((folder / "model.json").read_text())
+    for text, message in (
+        ("{", "Expecting"),
+        ("[]", "says nothing of backbone_sha256"),
+        ("{}", "scale, max_length"),
+    ):
+        (folder / "model.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"model\.json: .*{message}"):
+            colbert(folder=folder)
+    (folder / "updates.safetensors").write_bytes(b"nothing of the kind")
+    about["updates_sha256"] = hashlib.sha256(b"nothing of the kind").hexdigest()
+    (folder / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"updates\.safetensors: .*eader"):
+        colbert(folder=folder)
+    with pytest.raises(ValueError, match=r"expected classifier\.bias nothing"):  # one is not the other
+        colbert(folder=home(RERANKER))

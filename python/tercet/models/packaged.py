@@ -1,60 +1,33 @@
 """The small models that come with tercet: the packaged all-MiniLM-L6-v2, and what was trained on top of it.
 
-``python/tercet/data/NAME/`` holds a ``README.md`` (the model card), ``model.json`` (what it is, which
-backbone it belongs to, SHA-256 of the weights of both) and ``updates.safetensors``, matrices as int8 with a
-float16 ``NAME.scale [rows, 1]``, vectors as float16:
-
-* ``backbone.<module>.lora_A [rank, in]`` and ``.lora_B [out, rank]``: the module's weight is the backbone's
-  plus ``scale * lora_B @ lora_A`` (LoRA, Hu et al. 2021);
-* the head: of a ColBERT ``projection.weight [dim, hidden]``, ``.bias``, ``up.weight [hidden, hidden]``,
-  ``.bias`` and ``down.weight [dim, hidden]``, which make ``projection(x) + down(gelu(up(x)))`` of a token;
-  or ``pooler.*`` and ``classifier.*`` of a ``BertForSequenceClassification``.
-
-So a model of 90 MB is a file of one. ``ColBERT().model.save_pretrained(folder)``, and the same of a
-``CrossEncoder``, write all of it, as sentence-transformers and its relatives load it.
+``ColBERT().model.save_pretrained(folder)``, and the same of a ``CrossEncoder``, write all of one, as
+sentence-transformers and its relatives load it. :mod:`tercet.models.updates` says how they are stored.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
-import json
 import logging
 import os
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tercet.models.loading import packaged_model, sentence_transformers
+from tercet.models.updates import Trained, add_updates, read_trained
 
 __all__ = [
     "COLBERT",
     "RERANKER",
-    "Trained",
-    "add_updates",
     "colbert",
     "cross_encoder",
     "home",
     "is_trained",
-    "read_trained",
 ]
 
 COLBERT, RERANKER = "tercet-colbert-mini", "tercet-rerank-mini"
-_SCALE = ".scale"  # behind the name of a matrix of int8
-
-
-class Trained(NamedTuple):
-    """What was trained of one model.
-
-    Attributes:
-        about: ``model.json``.
-        tensors: ``updates.safetensors`` as float32 torch tensors, by name.
-    """
-
-    about: dict[str, Any]
-    tensors: dict[str, Any]
 
 
 def is_trained(model: Any, name: str) -> bool:
@@ -65,47 +38,6 @@ def is_trained(model: Any, name: str) -> bool:
 def home(name: str) -> Path:
     """Return the folder of a model that comes with tercet."""
     return Path(str(importlib.resources.files("tercet") / "data" / name))
-
-
-def read_trained(folder: Path) -> Trained:
-    """Read a folder and compare what is in it, and the backbone, with what it says.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file, or the installed backbone, is not the one that ``model.json`` names.
-    """
-    from safetensors.torch import load_file
-
-    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    updates, backbone = folder / "updates.safetensors", Path(packaged_model()) / "model.safetensors"
-    for path, key in ((updates, "updates_sha256"), (backbone, "backbone_sha256")):
-        found = _sha256(path)
-        if found != about[key]:
-            raise ValueError(
-                f"{path}: expected SHA-256 {about[key]}, found {found}: not the file that was trained"
-            )
-    held = {name: tensor.float() for name, tensor in load_file(updates).items()}
-    scales = {name.removesuffix(_SCALE): held.pop(name) for name in list(held) if name.endswith(_SCALE)}
-    return Trained(about, held | {name: held[name] * scale for name, scale in scales.items()})
-
-
-def add_updates(model: Any, trained: Trained) -> None:
-    """Add the low-rank updates to the weights of a transformers ``BertModel``, in place.
-
-    Raises:
-        ValueError: the model has not every module that was trained.
-    """
-    import torch
-
-    modules = dict(model.named_modules())
-    names = [n.removesuffix(".lora_A") for n in trained.tensors if n.endswith(".lora_A")]
-    for name in names:
-        module = modules.get(name.removeprefix("backbone."))
-        if module is None:
-            raise ValueError(f"{name}: no such module in {type(model).__name__}")
-        down, up = trained.tensors[f"{name}.lora_A"], trained.tensors[f"{name}.lora_B"]
-        with torch.no_grad():
-            module.weight += (trained.about["scale"] * (up @ down)).to(module.weight.device)
 
 
 def colbert(device: str | None = None, folder: Path | None = None) -> Any:
@@ -125,12 +57,12 @@ def colbert(device: str | None = None, folder: Path | None = None) -> Any:
     # Punctuation of documents, a sixth of their tokens, made no difference where it was measured
     mask = own.MultiVectorMask(skiplist_words=list(string.punctuation))
     return library.MultiVectorEncoder(
-        modules=[transformer, mask, *_head(trained), scaled],
+        modules=[transformer, mask, *_head(trained, transformer.auto_model.config.hidden_size), scaled],
         device=device or library.util.get_device_name(),
     )
 
 
-def _head(trained: Trained) -> list[Any]:
+def _head(trained: Trained, hidden: int) -> list[Any]:
     """Return ``projection(x) + down(gelu(up(x)))`` as two ``Dense``, which every reader of the layout knows.
 
     The first has the hidden units side by side: ``gelu(up(x))``, and ``gelu(0) = 0`` plus a residual that is
@@ -139,8 +71,13 @@ def _head(trained: Trained) -> list[Any]:
     import torch
 
     dense = sentence_transformers().sentence_transformer.modules.Dense
-    projection, up, down = (_part(trained, f"{name}.") for name in ("projection", "up", "down"))
-    dim, hidden = projection["weight"].shape
+    dim = len(trained.tensors.get("projection.weight", ()))
+    projection, up, down = _parts(
+        trained,
+        projection={"weight": (dim, hidden), "bias": (dim,)},
+        up={"weight": (hidden, hidden), "bias": (hidden,)},
+        down={"weight": (dim, hidden)},
+    )
     first = dense(
         hidden,
         hidden + dim,
@@ -178,17 +115,22 @@ def cross_encoder(device: str | None = None, folder: Path | None = None) -> Any:
         )
     classifier = model.transformers_model
     add_updates(classifier.bert, trained)
-    classifier.bert.pooler.dense.load_state_dict(_part(trained, "pooler."))
-    classifier.classifier.load_state_dict(_part(trained, "classifier."))
+    hidden = classifier.config.hidden_size
+    pooler, last = _parts(
+        trained,
+        pooler={"weight": (hidden, hidden), "bias": (hidden,)},
+        classifier={"weight": (1, hidden), "bias": (1,)},
+    )
+    classifier.bert.pooler.dense.load_state_dict(pooler)
+    classifier.classifier.load_state_dict(last)
     return model
 
 
-def _part(trained: Trained, prefix: str) -> dict[str, Any]:
-    return {n.removeprefix(prefix): tensor for n, tensor in trained.tensors.items() if n.startswith(prefix)}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _parts(trained: Trained, **layers: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
+    """Return the tensors of each layer of a head, which has these and no others."""
+    shapes = {f"{layer}.{name}": shape for layer, own in layers.items() for name, shape in own.items()}
+    head = trained.head(shapes)
+    return [{name: head[f"{layer}.{name}"] for name in own} for layer, own in layers.items()]
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class PackedWeights(TorchFunctionMode):  # type: ignore[misc]
     Attention in bfloat16 goes by :func:`tercet.models.attention.attention`.
 
     Measured and lost: torch's dynamic int8, with one scale for a batch, takes a fifth less time than bfloat16
-    and brings vaswani reranked from nDCG@10 0.490 to 0.478 (by hand).
+    and brings vaswani reranked by an earlier model from nDCG@10 0.490 to 0.478 (by hand).
 
     Args:
         dtype: what products are computed in.
