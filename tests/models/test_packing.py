@@ -43,6 +43,17 @@ def test_the_second_product_of_a_weight_is_by_its_packed_form(dtype, close, bias
         )
 
 
+@pytest.mark.parametrize("labels", [1, 2])
+def test_scores_are_float32(labels):
+    """In bfloat16 200 of them would be some dozens of different numbers."""
+    layer, rows = torch.nn.Linear(48, labels), torch.randn(200, 48).to(torch.bfloat16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), PackedWeights(torch.bfloat16) as mode:
+        scores = layer(rows)
+        assert not mode._packed
+    torch.testing.assert_close(scores, layer(rows.float()), rtol=0, atol=0)
+    assert len(scores[:, 0].unique()) > 190
+
+
 def test_a_shared_weight_keeps_the_bias_of_each_layer():
     one, other = torch.nn.Linear(48, 80), torch.nn.Linear(48, 80)
     other.weight = one.weight
