@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils import parametrize
 from transformers import AutoTokenizer, BertModel
 
-SCALE = 2.0  # of an update, as in tercet.models.packaged
+SCALE = 2.0  # of an update; export.py writes it into model.json
 LINEAR = (".query", ".key", ".value", ".dense")
 
 
